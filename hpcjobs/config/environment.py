@@ -1,0 +1,154 @@
+"""Personal values: the `.env` file beside conf/, and the environment of the command.
+
+Paths and groups are written into scripts. Keys (`*_KEY`, `*_TOKEN`, ...) never are: the job reads
+them itself from the `.env` file when it runs.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpcjobs.errors import InputError
+from hpcjobs.files import explained
+from hpcjobs.workspace import defaults_root
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
+_SECRET = re.compile(r".*(_KEY|_TOKEN|_SECRET|PASSWORD)")
+_PLACEHOLDER = re.compile(r"<.*>|")
+
+
+@dataclass
+class PersonalValues:
+    """The values of `.env` and of the command's environment, and what was found missing."""
+
+    path: Path
+    values: Mapping[str, str]
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+    missing: dict[str, None] = field(default_factory=dict)
+    """Names that `expand` wanted and did not find, in order."""
+
+    def get(self, name: str) -> str | None:
+        """The value of `name`, or None if it is missing or left at its placeholder."""
+        value = self.values.get(name)
+        if value is None or _PLACEHOLDER.fullmatch(value) or value == self.placeholders.get(name):
+            return None
+        return value
+
+    def expand(self, text: str, *, where: str) -> str:
+        """`text` with each `${NAME}` (or `${NAME:-default}`) replaced by its value.
+
+        A value that is missing and has no default is remembered, and shows as `NAME_NOT_SET`.
+
+        Raises:
+            InputError: it names a key, which must not be written into a script.
+        """
+
+        def replace(match: re.Match[str]) -> str:
+            name = match[1]
+            if is_secret(name):
+                raise InputError(
+                    f"{name} is a key, and would be written into the job script",
+                    where=where,
+                    do="take it out: a job reads its keys from .env by itself",
+                )
+            value = self.get(name)
+            if value is None and match[2] is not None:
+                return str(match[3])
+            if value is None:
+                self.missing[name] = None
+                return f"{name}_NOT_SET"
+            return value
+
+        return _REFERENCE.sub(replace, text)
+
+    def require_nothing_missing(self) -> None:
+        """Raise InputError naming every value that was wanted and not found."""
+        if self.missing:
+            raise self.not_set(*self.missing)
+
+    def require_key(self, name: str) -> None:
+        """Raise InputError unless the `.env` file itself holds the key `name`, simply written."""
+        if self.get(name) is None:
+            raise self.not_set(name)
+        if simple_value(self.path, name) != self.values[name]:
+            raise InputError(
+                f"{name} is not written plainly enough for a job's shell to read it",
+                where=str(self.path),
+                expected=f"a line {name}=value without escapes or a comment after it",
+            )
+
+    def not_set(self, *names: str) -> InputError:
+        """The error for values that are missing."""
+        some = [name for name in names if self.values.get(name) is not None]
+        left = f" ({', '.join(some)} still at the placeholder of the template)" if some else ""
+        state = "" if self.path.exists() else ", which does not exist"
+        return InputError(
+            f"not set: {', '.join(names)}{left}",
+            where=f"{self.path}{state}",
+            expected="NAME=value, one a line; quotes are optional",
+            do="copy .env_template to .env, fill it in, and: chmod 600 .env"
+            if state
+            else "set it there",
+        )
+
+    def warnings(self) -> list[str]:
+        """What is unwise about the `.env` file, for people."""
+        try:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+        except OSError:
+            return []
+        if mode & 0o077:
+            return [f"{self.path} can be read by others (mode {mode:o}); do: chmod 600 {self.path}"]
+        return []
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name holds a key."""
+    return _SECRET.fullmatch(name) is not None
+
+
+def read_personal_values(path: Path) -> PersonalValues:
+    """The values of the `.env` file (it may be missing) under those of the environment.
+
+    Raises:
+        StorageError: the file cannot be read.
+        InputError: it is not UTF-8.
+    """
+    # A key counts only if it is in the file, since that is where the job will look.
+    outside = {name: value for name, value in os.environ.items() if not is_secret(name)}
+    placeholders = _dotenv(defaults_root() / ".env_template")
+    built_in = {"HPCJOBS_ENVIRONMENT": sys.prefix}
+    return PersonalValues(path, {**built_in, **_dotenv(path), **outside}, placeholders)
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values  # here, since quick commands need no .env
+
+    with explained("read", path):
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError("not UTF-8", where=str(path)) from error
+    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def simple_value(path: Path, name: str) -> str | None:
+    """The value of `name` as the job's own bash function reads it; the two must agree."""
+    value: str | None = None
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        match = re.fullmatch(rf"\s*(?:export\s+)?{re.escape(name)}=(.*?)\s*", line)
+        if match:
+            value = match[1]
+            if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+                value = value[1:-1]
+    return value

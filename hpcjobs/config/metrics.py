@@ -1,0 +1,133 @@
+"""conf/metrics.yaml: which numbers an aggregate has, and from what each is made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcjobs.config.reading import Fields
+from hpcjobs.config.strict_yaml import Document, read_yaml
+from hpcjobs.errors import InputError, printable, unknown
+
+PICK = "pick"
+MICRO_AVERAGE = "micro_average"
+AVERAGE_IN_ONE_TASK = "average_in_one_task"
+AGGREGATES = (PICK, MICRO_AVERAGE, AVERAGE_IN_ONE_TASK)
+
+DEFAULT_SET = "default"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of an aggregate.
+
+    `tasks` are alternatives, of which a model has results of one at most. `subsets` are the only
+    ones that count; where it is empty, all of them do.
+    """
+
+    name: str
+    aggregate: str
+    tasks: tuple[str, ...]
+    metrics: tuple[str, ...]
+    subsets: tuple[str, ...] = ()
+    set: str = DEFAULT_SET
+
+
+@dataclass(frozen=True)
+class MetricTable:
+    """All metrics, in the order in which an aggregate shows them."""
+
+    metrics: tuple[Metric, ...]
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The names of the sets, in the order of their first metrics."""
+        return tuple(dict.fromkeys(metric.set for metric in self.metrics))
+
+
+def read_metrics(path: Path, aggregates: Collection[str] = AGGREGATES) -> MetricTable:
+    """Read a table of metrics; `aggregates` are the names of the functions that there are.
+
+    Raises:
+        InputError: a key, a function or a list of subsets is unknown, a value is missing or of
+            another kind, or a name stands twice. It names the file and the line.
+        StorageError: the file cannot be read.
+    """
+    document = _list_as_mapping(read_yaml(path), "metrics")
+    metrics = []
+    with Fields(document) as top:
+        lists = _subset_lists(top.section("subsets"))
+        for _, fields in top.sections("metrics"):
+            with fields:
+                metrics.append(_metric(fields, lists, aggregates))
+    _refuse_second_names(document, metrics)
+    return MetricTable(tuple(metrics))
+
+
+def _list_as_mapping(document: Document, key: str) -> Document:
+    """The document with the list below `key` as a mapping from positions, as Fields reads one."""
+    top = document.value
+    items: Any = top.get(key) if isinstance(top, dict) else None
+    if not isinstance(items, list) or not items:
+        raise InputError(
+            f"there is no list '{key}'",
+            where=document.where((key,)),
+            expected=f"{key}: with one item (- name: …) for each metric",
+        )
+    return Document(document.path, {**top, key: dict(enumerate(items))}, document.lines)
+
+
+def _subset_lists(fields: Fields) -> dict[str, tuple[str, ...]]:
+    lists = {}
+    for name in fields.keys():  # noqa: SIM118 - keys() marks them as asked for
+        lists[name] = _names(fields, name)
+    return lists
+
+
+def _metric(
+    fields: Fields, lists: Mapping[str, tuple[str, ...]], aggregates: Collection[str]
+) -> Metric:
+    name = fields.text("name", pattern=r"\S+")
+    aggregate = fields.text("aggregate", choices=aggregates)
+    metrics = _names(fields, "metric")
+    if aggregate in (PICK, MICRO_AVERAGE) and len(metrics) > 1:
+        raise fields.error(f"{aggregate} takes one metric, not {len(metrics)}", "metric")
+    list_name = fields.text("subsets", None)
+    if list_name is not None and aggregate in (PICK, AVERAGE_IN_ONE_TASK):
+        raise fields.error(f"{aggregate} takes no subsets", "subsets")
+    if list_name is not None and list_name not in lists:
+        raise unknown("list of subsets", list_name, lists, where=fields.where("subsets"))
+    return Metric(
+        name=name,
+        aggregate=aggregate,
+        tasks=_names(fields, "task"),
+        metrics=metrics,
+        subsets=() if list_name is None else lists[list_name],
+        set=fields.text("set", DEFAULT_SET, pattern=r"[a-z][a-z0-9_-]*"),
+    )
+
+
+def _names(fields: Fields, key: str) -> tuple[str, ...]:
+    """One name or a list of them, none of them empty or there twice."""
+    names = fields.texts(key)
+    if not names or not all(names):
+        raise fields.error("an empty name, or none", key, expected="a name, or a list of names")
+    for name in names:
+        if names.count(name) > 1:
+            raise fields.error(f"{printable(name)} stands here a second time", key)
+    return names
+
+
+def _refuse_second_names(document: Document, metrics: list[Metric]) -> None:
+    first: dict[str, int] = {}
+    for index, metric in enumerate(metrics):
+        if metric.name in first:
+            line = document.lines[("metrics", first[metric.name], "name")]
+            raise InputError(
+                f"the metric {printable(metric.name)} stands here a second time",
+                where=document.where(("metrics", index, "name")),
+                expected=f"each name once (it stands also in line {line})",
+            )
+        first[metric.name] = index

@@ -1,0 +1,107 @@
+"""conf/services/*.yaml: where jobs run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hpcjobs.config.reading import Fields
+from hpcjobs.config.strict_yaml import read_yaml
+from hpcjobs.errors import unknown
+from hpcjobs.model import Node, Service
+from hpcjobs.workspace import Workspace
+
+SCHEDULERS = ("grid_engine", "local", "pbs", "slurm")
+DIRECTORY = ("conf", "services")
+_WORD = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+
+
+def service_names(workspace: Workspace) -> list[str]:
+    """All services that are described, by the workspace or by the defaults."""
+    found = {path.stem for folder in workspace.layers(*DIRECTORY) for path in folder.glob("*.yaml")}
+    return sorted(found)
+
+
+def read_service(workspace: Workspace, name: str) -> Service:
+    """The service of that name.
+
+    Raises:
+        InputError: there is none, or its file is wrong.
+    """
+    if name not in service_names(workspace):
+        raise unknown(
+            "service",
+            name,
+            service_names(workspace),
+            where="--service",
+            do="or describe it in conf/services/NAME.yaml",
+        )
+    return read_service_file(workspace.find_file(*DIRECTORY, f"{name}.yaml"))
+
+
+def read_service_file(path: Path) -> Service:
+    """The service that one file describes; it has the name of the file."""
+    with Fields(read_yaml(path)) as fields:
+        scheduler = str(fields.text("scheduler", choices=SCHEDULERS))
+        times = fields.section("times")
+        service = Service(
+            name=path.stem,
+            title=fields.text("title", path.stem),
+            scheduler=scheduler,
+            template=fields.text("template", f"schedulers/{scheduler}.sh.j2"),
+            group=fields.text("group", ""),
+            nodes={name: _node(name, node) for name, node in fields.sections("nodes")},
+            priorities=fields.texts("priorities", ()),
+            walltime_max=times.duration("walltime_max"),
+            poll_seconds=times.integer("poll_seconds", 60),
+            grace_seconds=times.integer("grace_seconds", 600),
+            submit_timeout=times.integer("submit_timeout", 60, minimum=1),
+            end_margin=times.integer("end_margin", 0),
+            stop_grace=times.integer("stop_grace", 5),
+            start_timeout=times.integer("start_timeout", 1800, minimum=1),
+            umask=fields.text("umask", "027", pattern="0?[0-7]{3}"),
+            modules=fields.texts("modules", ()),
+            exports=fields.texts_by_key("exports"),
+            environments=fields.texts_by_key("environments"),
+            options=fields.texts_by_key("options"),
+            limits={key: value for key, value in _counts(fields.section("limits"))},
+            price=fields.texts_by_key("price"),
+            where=str(path),
+        )
+        times.refuse_others()
+        if not service.nodes:
+            raise fields.error("no nodes are described", "nodes")
+        return service
+
+
+def find_node(service: Service, name: str) -> Node:
+    """The node of that name.
+
+    Raises:
+        InputError: the service has none of that name.
+    """
+    if name not in service.nodes:
+        raise unknown(f"node of {service.name}:", name, service.nodes, where="--node")
+    return service.nodes[name]
+
+
+def _node(name: str, outer: Fields) -> Node:
+    with outer as fields:
+        return Node(
+            name=name,
+            gpus=fields.integer("gpus", 0),
+            cores=fields.integer("cores", minimum=1),
+            memory_gb=fields.number("memory_gb"),
+            local_disk_gb=fields.number("local_disk_gb", 0.0),
+            runtime=fields.texts("runtime"),
+            price={
+                key: float(price.number(key))
+                for price in [fields.section("price")]
+                for key in price.keys()
+            },  # noqa: SIM118
+            options=fields.texts_by_key("options"),
+            description=fields.text("description", ""),
+        )
+
+
+def _counts(fields: Fields) -> list[tuple[str, int]]:
+    return [(key, fields.integer(key, minimum=1)) for key in fields.keys()]  # noqa: SIM118

@@ -1,0 +1,142 @@
+"""Generation settings: what a model and a task ask of the sampler, and where they are written.
+
+`generation_settings/task_settings.csv` holds the defaults of each task (by its script name);
+`generation_settings/custom_model_settings/{publisher}/{model}.yaml` the named settings of a model.
+The model comes first; `null` there unsets what the task says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from hpcjobs.config.reading import Fields
+from hpcjobs.config.strict_yaml import Document, read_yaml
+from hpcjobs.config.tables import read_rows
+from hpcjobs.errors import InputError, nearest, printable, unknown
+from hpcjobs.model import Settings
+from hpcjobs.workspace import Workspace
+
+_VERSION = r"[A-Za-z0-9._+-]{1,40}"
+
+KEYS: Mapping[str, Callable[[Fields, str], object]] = {
+    "temperature": lambda fields, key: fields.number(key, maximum=100.0),
+    "top_p": lambda fields, key: fields.number(key, maximum=1.0),
+    "top_k": lambda fields, key: fields.integer(key, minimum=-1),
+    "min_p": lambda fields, key: fields.number(key, maximum=1.0),
+    "seed": lambda fields, key: fields.integer(key),
+    "max_n": lambda fields, key: fields.integer(key, minimum=1),
+    "max_new_tokens": lambda fields, key: fields.integer(key, minimum=1),
+    "max_model_length": lambda fields, key: fields.integer(key, minimum=1),
+    "reasoning_effort": lambda fields, key: fields.text(key),
+    "reasoning_parser": lambda fields, key: fields.text(key, pattern=r"[A-Za-z0-9_.-]+"),
+    "system_message": lambda fields, key: fields.text(key),
+    "vllm_use_v1": lambda fields, key: fields.integer(key),
+    "weights": lambda fields, key: fields.text(key),
+    "version": lambda fields, key: fields.text(key, pattern=_VERSION),
+}
+"""Every key that settings may have, and how it is checked (template.yaml explains each)."""
+
+DIRECTORY = "generation_settings"
+MODELS = "custom_model_settings"
+
+
+def read_task_settings(path: Path) -> dict[str, dict[str, object]]:
+    """Default settings by the task's script name.
+
+    Raises:
+        InputError: not `name=value,name=value`, or a name or value that is not allowed.
+    """
+    table: dict[str, dict[str, object]] = {}
+    for line, row in read_rows(path, ("key", "generation_settings")):
+        where = f"{path}:{line}"
+        if row["key"] in table:
+            raise InputError(f"column key: {printable(row['key'])} stands twice", where=where)
+        values: dict[str, object] = {}
+        for part in filter(None, (part.strip() for part in row["generation_settings"].split(","))):
+            name, equals, text = part.partition("=")
+            if not equals:
+                raise InputError(
+                    f"column generation_settings: {printable(part)}",
+                    where=where,
+                    expected="name=value, separated by commas",
+                )
+            values[name.strip()] = _number_or_text(text.strip())
+        lines = {(name,): line for name in values} | {(): line}
+        table[row["key"]] = _checked(Document(path, values, lines), ())
+    return table
+
+
+def read_model_settings(workspace: Workspace, model: str, name: str) -> Settings:
+    """The settings `name` of `model`; empty settings if `name` is empty.
+
+    Raises:
+        InputError: the model has no file, the file no such settings, or a key is wrong.
+    """
+    if not name:
+        return Settings()
+    path = workspace.find_file(DIRECTORY, MODELS, f"{model}.yaml")
+    if not path.is_file():
+        raise InputError(
+            f"the model {printable(model)} has no settings",
+            where=f"--settings {name}",
+            expected=f"a file {DIRECTORY}/{MODELS}/{model}.yaml",
+            nearest=nearest(model, models_with_settings(workspace)),
+            do=f"write one after {DIRECTORY}/template.yaml, or leave --settings out",
+        )
+    document = read_yaml(path)
+    fields = Fields(document)
+    names = fields.keys()
+    if name not in names:
+        raise unknown(f"settings of {model}:", name, names, where=str(path))
+    if not isinstance(document.value[name], (dict, type(None))):
+        raise fields.error("not a mapping of settings", name)
+    values = _checked(document, (name,))
+    version = values.pop("version", None)
+    if version is None:
+        raise fields.error(
+            "the key 'version' is missing", name, do="add version: '1', and raise it on a change"
+        )
+    return Settings(name=name, version=str(version), path=workspace.shown(path), values=values)
+
+
+def settings_names(workspace: Workspace, model: str) -> list[str]:
+    """The named settings that a model has; empty if it has no file."""
+    path = workspace.find_file(DIRECTORY, MODELS, f"{model}.yaml")
+    return Fields(read_yaml(path)).keys() if path.is_file() else []
+
+
+def models_with_settings(workspace: Workspace) -> list[str]:
+    """All models that have a file of settings."""
+    return sorted(
+        {
+            str(path.relative_to(directory).with_suffix(""))
+            for directory in workspace.layers(DIRECTORY, MODELS)
+            for path in directory.rglob("*.yaml")
+        }
+    )
+
+
+def merged(model: Mapping[str, object], task: Mapping[str, object]) -> dict[str, object]:
+    """The model's settings over the task's; what the model sets to null is left out."""
+    both = {**task, **model}
+    return {key: both[key] for key in sorted(both) if both[key] is not None}
+
+
+def _checked(document: Document, path: tuple[str, ...]) -> dict[str, object]:
+    with Fields(document, path) as fields:
+        fields.allow(KEYS)
+        return {
+            key: None if fields.is_null(key) else check(fields, key)
+            for key, check in KEYS.items()
+            if fields.has(key)
+        }
+
+
+def _number_or_text(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

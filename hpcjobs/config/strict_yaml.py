@@ -1,0 +1,111 @@
+"""YAML as people mean it, with the line of every value.
+
+PyYAML reads `1e-6` as text, `24:00:00` as 86400, `012` as 10, `no` as False, and keeps the last of
+two equal keys without a word. Here a plain scalar is null, true/false, a decimal number, or text;
+duplicate keys and merge keys are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpcjobs.errors import InputError, printable
+from hpcjobs.files import explained
+
+KeyPath = tuple[str | int, ...]
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]+|\.)?([eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Document:
+    """One YAML file: its plain values, and the line (from 1) where each stands."""
+
+    path: Path
+    value: Any
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def where(self, path: KeyPath = ()) -> str:
+        """`FILE:LINE` of the value at this key path, or of the nearest value around it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return f"{self.path}:{self.lines.get(path, 1)}"
+
+
+def read_yaml(path: Path) -> Document:
+    """Read one YAML file.
+
+    Raises:
+        InputError: it is missing, not YAML, not UTF-8, or has a key twice.
+        StorageError: it cannot be read.
+    """
+    if not path.exists():
+        raise InputError("no such file", where=str(path))
+    with explained("read", path):
+        data = path.read_bytes()
+    try:
+        root = yaml.compose(data.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError as error:
+        raise InputError(f"byte {error.start} is not UTF-8", where=str(path)) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"not YAML: {error.problem}", where=f"{path}:{line}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"not YAML: {error}", where=str(path)) from error
+    document = Document(path, None)
+    value = None if root is None else _value(root, (), document, frozenset())
+    return Document(path, value, document.lines)
+
+
+def _value(node: yaml.Node, path: KeyPath, document: Document, above: frozenset[int]) -> Any:
+    document.lines[path] = node.start_mark.line + 1
+    where = f"{document.path}:{node.start_mark.line + 1}"
+    if id(node) in above:
+        raise InputError("an alias (*) points to a value that contains it", where=where)
+    above |= {id(node)}
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node, where)
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _value(item, (*path, index), document, above) for index, item in enumerate(node.value)
+        ]
+    assert isinstance(node, yaml.MappingNode)  # noqa: S101 - the three kinds of node there are
+    result: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key_where = f"{document.path}:{key_node.start_mark.line + 1}"
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise InputError("a key must be plain text", where=key_where)
+        key = key_node.value
+        if key == "<<" and key_node.style is None:
+            raise InputError("merge keys (<<) are not supported", where=key_where)
+        if key in result:
+            raise InputError(
+                f"the key {printable(key)} stands here a second time",
+                where=key_where,
+                expected=f"each key once (it stands also in line {document.lines[(*path, key)]})",
+            )
+        result[key] = _value(value_node, (*path, key), document, above)
+        document.lines[(*path, key)] = key_node.start_mark.line + 1
+    return result
+
+
+def _scalar(node: yaml.ScalarNode, where: str) -> Any:
+    text: str = node.value
+    if not node.tag.startswith("tag:yaml.org,2002:"):
+        raise InputError(f"the tag {node.tag} is not supported", where=where)
+    if node.style is not None:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text) and any(c.isdigit() for c in text):
+        return float(text)
+    return text

@@ -1,0 +1,107 @@
+"""What each evaluator is told: settings turned into the values of its command line. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from hpcjobs.errors import InputError
+from hpcjobs.model import Provider
+
+OF_THE_SERVER = frozenset({"weights", "max_model_length", "vllm_use_v1", "reasoning_parser"})
+"""Settings that are the server's business, whatever evaluator asks it."""
+
+GENERATION: Mapping[str, Mapping[str, str]] = {
+    "lighteval": {
+        "temperature": "temperature",
+        "top_p": "top_p",
+        "top_k": "top_k",
+        "min_p": "min_p",
+        "seed": "seed",
+        "max_n": "max_n",
+        "max_new_tokens": "max_new_tokens",
+        "reasoning_effort": "reasoning_effort",
+    },
+    "lm_eval": {
+        "temperature": "temperature",
+        "top_p": "top_p",
+        "top_k": "top_k",
+        "min_p": "min_p",
+        "seed": "seed",
+        "max_new_tokens": "max_gen_toks",
+        "reasoning_effort": "reasoning_effort",
+    },
+}
+"""The evaluator's own word for each of our settings."""
+
+EVALUATOR_PARSERS = frozenset({"deepseek_r1_markup"})
+"""Reasoning parsers of the Swallow fork of lighteval; all others are vLLM's."""
+
+
+def check_settings(framework: str, settings: Mapping[str, object], where: str) -> None:
+    """Refuse a setting that this evaluator would ignore: its number would be mislabelled.
+
+    Raises:
+        InputError: there is one.
+    """
+    known = {*GENERATION[framework], *OF_THE_SERVER, "system_message"}
+    for key in settings:
+        if key not in known:
+            raise InputError(
+                f"the setting {key} has no effect in {framework}",
+                where=where,
+                expected=f"one of: {', '.join(sorted(known))}",
+                do="choose other settings, or unset it with null",
+            )
+    if framework == "lm_eval" and settings.get("reasoning_parser") in EVALUATOR_PARSERS:
+        raise InputError(
+            f"the reasoning parser {settings['reasoning_parser']} is lighteval's own",
+            where=where,
+            do="choose other settings for tasks of lm_eval",
+        )
+
+
+def result_model_names(provider: Provider, model: str) -> frozenset[str]:
+    """The names under which this model stands in result files."""
+    return frozenset({model, _litellm_name(provider, model), _api_name(provider, model)})
+
+
+def evaluator_values(
+    framework: str, script: str, settings: Mapping[str, object], provider: Provider, model: str
+) -> dict[str, object]:
+    """The values for templates/evaluators/{framework}.sh.j2; shell words are marked as such."""
+    words = GENERATION[framework]
+    generation = {words[key]: settings[key] for key in sorted(settings) if key in words}
+    values: dict[str, object] = {
+        "system_message": settings.get("system_message"),
+        "base_url": provider.base_url or '"http://127.0.0.1:$port/v1"',  # a shell word
+    }
+    if framework == "lighteval":
+        parser = settings.get("reasoning_parser")
+        return values | {
+            "argument": f"swallow|{script}|0|0",
+            "model_json": _json(_litellm_name(provider, model)),
+            "generation": [f"{key}: {_json(value)}" for key, value in generation.items()],
+            "reasoning_parser": parser if parser in EVALUATOR_PARSERS else None,
+        }
+    if settings.get("temperature"):
+        generation["do_sample"] = True  # else lm_eval sets the temperature to 0
+    return values | {
+        "model_json": _json(_api_name(provider, model)),
+        "gen_kwargs": _json(generation) if generation else None,
+        "concurrency": 4,
+        "key_variable": f"${provider.key}" if provider.key else "$server_key",  # a shell word
+    }
+
+
+def _litellm_name(provider: Provider, model: str) -> str:
+    return f"{provider.litellm}/{model}" if provider.litellm else model
+
+
+def _api_name(provider: Provider, model: str) -> str:
+    """What the provider itself calls the model: `openai/o3-mini` is `o3-mini` there."""
+    return model.removeprefix(f"{provider.name}/") if provider.base_url else model
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

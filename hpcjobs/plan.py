@@ -1,0 +1,219 @@
+"""What will be run: tasks and a model on a service, turned into jobs. Pure.
+
+A job is known by what it is: planning the same thing again gives the same id, so that whatever
+happened in between, nothing is submitted twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hpcjobs.durations import format_duration
+from hpcjobs.errors import InputError, nearest, printable, unknown
+from hpcjobs.evaluators import check_settings
+from hpcjobs.config.settings import merged
+from hpcjobs.model import Attempt, Job, Node, Provider, Service, Settings, Task, TaskRun
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
+_FIRST = "abcdefghjkmnpqrstvwxyz"  # a job's name must not begin with a digit (Grid Engine)
+ID_LENGTH = 7
+"""With the attempt's number, `-NN`, the ten characters that text `qstat` of Grid Engine shows."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for, with all names resolved."""
+
+    workspace: str
+    """Its root: the same job in another workspace is another job."""
+    service: Service
+    node: Node
+    provider: Provider
+    tasks: Sequence[Task]
+    task_settings: Mapping[str, Mapping[str, object]]
+    """By the task's script name."""
+    max_samples: int | None = None
+    priority: str | None = None
+    devices: tuple[str, ...] = ()
+
+
+def plan(request: Request, model: str, settings: Settings, taken: Mapping[str, str]) -> list[Job]:
+    """One job for each task.
+
+    Args:
+        request: what was asked for.
+        model: `ORG/NAME` or `NAME`.
+        settings: the named settings of this model (empty ones if none was chosen).
+        taken: digests by id, of the jobs that exist.
+
+    Raises:
+        InputError: a name, walltime, priority or setting does not fit.
+    """
+    check_model_name(model)
+    priority = _priority(request)
+    _check_devices(request)
+    used = dict(taken)
+    jobs = []
+    for task in request.tasks:
+        job = _job(request, model, settings, task, priority, used)
+        used[job.id] = job.digest
+        jobs.append(job)
+    return jobs
+
+
+def _job(
+    request: Request,
+    model: str,
+    settings: Settings,
+    task: Task,
+    priority: str,
+    used: Mapping[str, str],
+) -> Job:
+    values = merged(settings.values, request.task_settings.get(task.script, {}))
+    check_settings(task.framework, values, where=settings.path or task.where)
+    if request.provider.needs_weights and "weights" not in values:
+        raise InputError(
+            f"{request.provider.name} must be told which weights to serve for {printable(model)}",
+            where="--settings",
+            expected="settings with the key 'weights'",
+            do=f"add it to generation_settings/custom_model_settings/{model}.yaml",
+        )
+    runs = (TaskRun(task.key, task.script, task.result_dir, task.framework, values),)
+    digest = _digest(request, model, settings, runs)
+    return Job(
+        id=_id(digest, used),
+        digest=digest,
+        service=request.service.name,
+        node=request.node.name,
+        provider=request.provider.name,
+        model=model,
+        settings_name=settings.name,
+        settings_version=settings.version,
+        settings_path=settings.path,
+        tasks=runs,
+        walltime=walltime(task, request.node, request.service),
+        max_samples=request.max_samples,
+        priority=priority,
+        devices=request.devices,
+    )
+
+
+def walltime(task: Task, node: Node, service: Service) -> int:
+    """Seconds that the task may take on this node, from the runtime table.
+
+    Raises:
+        InputError: the table has no column for the node, or asks for more than the service allows.
+    """
+    for column in node.runtime:
+        if column in task.walltimes:
+            seconds = task.walltimes[column]
+            break
+    else:
+        raise InputError(
+            f"{task.key} has no time for the node {node.name}",
+            where=task.where,
+            expected=f"a value in the column {' or '.join(node.runtime)}",
+            nearest=nearest(node.runtime[0], task.walltimes),
+        )
+    if seconds > service.walltime_max:
+        raise InputError(
+            f"{task.key} asks for {format_duration(seconds)} on {node.name}",
+            where=f"{task.where}, column {column}",
+            expected=f"at most {format_duration(service.walltime_max)} on {service.name}",
+        )
+    return seconds
+
+
+def job_name(attempt: Attempt) -> str:
+    """The unique name that the scheduler knows an attempt by: `ID-NN_TASK_MODEL`, ASCII.
+
+    Letters, digits and `_ . -` only, beginning with a letter, at most 60 characters: what all
+    schedulers allow.
+    """
+    job = attempt.job
+    words = [*(task.key for task in job.tasks[:1]), job.model.rpartition("/")[2]]
+    shown = "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-.") for word in words)
+    return f"{attempt.label}_{shown}"[:60].rstrip("-._")
+
+
+def check_model_name(model: str) -> None:
+    """Refuse a model name that cannot be a path of two parts, or that looks like an option.
+
+    Raises:
+        InputError: it is such a name.
+    """
+    parts = model.split("/")
+    bad = len(parts) > 2 or any(part in ("", ".", "..") or part != part.strip() for part in parts)
+    if bad or model.startswith("-") or "\0" in model or len(model.encode()) > 200:
+        raise InputError(
+            f"the model name {printable(model)} is not allowed",
+            where="--model",
+            expected="ORG/NAME as on the Hugging Face hub; a local path goes into the settings, "
+            "as 'weights'",
+        )
+
+
+def _priority(request: Request) -> str:
+    allowed = request.service.priorities
+    if request.priority is None:
+        return allowed[0] if allowed else ""
+    if allowed and request.priority not in allowed:
+        raise unknown(
+            f"priority of {request.service.name}:", request.priority, allowed, where="--priority"
+        )
+    if not re.fullmatch(r"-?\d+", request.priority):
+        raise InputError(
+            f"{printable(request.priority)} is not allowed",
+            where="--priority",
+            expected="a whole number",
+        )
+    return request.priority
+
+
+def _check_devices(request: Request) -> None:
+    if not request.devices:
+        return
+    if request.service.scheduler != "local":
+        raise InputError(
+            f"on {request.service.name} the scheduler gives out the GPUs",
+            where="--cuda-visible-devices",
+            do="leave it out; it is for --service local",
+        )
+    if len(request.devices) != request.node.gpus:
+        raise InputError(
+            f"{len(request.devices)} device(s) for {request.node.name}",
+            where="--cuda-visible-devices",
+            expected=f"{request.node.gpus} device(s), separated by commas",
+        )
+
+
+def _digest(request: Request, model: str, settings: Settings, runs: tuple[TaskRun, ...]) -> str:
+    what = {
+        "workspace": request.workspace,
+        "service": request.service.name,
+        "node": request.node.name,
+        "provider": request.provider.name,
+        "model": model,
+        "settings": [settings.name, settings.version],
+        "tasks": [[run.key, run.script, run.framework, dict(run.settings)] for run in runs],
+        "max_samples": request.max_samples,
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _id(digest: str, used: Mapping[str, str]) -> str:
+    """Seven characters of the digest; others of it where these belong to another job."""
+    number = int(digest, 16)
+    while True:
+        number, first = divmod(number, len(_FIRST))
+        rest, letters = number, [_FIRST[first]]
+        for _ in range(ID_LENGTH - 1):
+            rest, digit = divmod(rest, len(_ALPHABET))
+            letters.append(_ALPHABET[digit])
+        candidate = "".join(letters)
+        if used.get(candidate, digest) == digest:
+            return candidate

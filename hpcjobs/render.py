@@ -1,0 +1,228 @@
+"""Jobs turned into scripts: Jinja templates, strict and shell-quoting, checked by `bash -n`.
+
+Templates read like the script that they become; what is decided arrives as plain values. A
+workspace's own `templates/` come before those of the package.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hpcjobs import evaluators
+from hpcjobs.config.environment import PersonalValues
+from hpcjobs.durations import format_duration
+from hpcjobs.errors import InputError, printable
+from hpcjobs.files import write_atomic
+from hpcjobs.model import Attempt, Node, Provider, Service, TaskRun
+from hpcjobs.plan import job_name
+from hpcjobs.schedulers import written
+from hpcjobs.workspace import Workspace
+
+KEYS = ("HF_TOKEN", "OPENAI_API_KEY", "DEEPINFRA_API_KEY")
+"""The keys that a job reads from `.env`, where they are set there."""
+
+_DIRECTIVE = re.compile(r"[A-Za-z0-9_./=:,@%+-]+")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A rendered job script, and how it is submitted."""
+
+    attempt: Attempt
+    name: str
+    path: Path
+    """Where `submit` writes it."""
+    text: str
+    argv: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The submit command as one types it."""
+        return shlex.join(self.argv)
+
+
+class Renderer:
+    """Renders jobs of one service for one workspace."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        personal: PersonalValues,
+        service: Service,
+        provider: Provider,
+        devices: tuple[str, ...] = (),
+    ) -> None:
+        self.workspace = workspace
+        self.personal = personal
+        self.service = service
+        self.provider = provider
+        self.devices = devices
+        self.environment = _environment(workspace)
+
+    def render(self, attempt: Attempt) -> Script:
+        """The script of one attempt.
+
+        Raises:
+            InputError: a template is missing or uses an undefined name, or a value cannot stand in
+                a directive line.
+        """
+        job, service = attempt.job, self.service
+        node = service.nodes[job.node]
+        directory = self.workspace.attempt(job.id, attempt.number)
+        name = job_name(attempt)
+        group = self._expand(service.group)
+        argv = tuple(written(service.scheduler).submit_argv(directory / "job.sh", group))
+        values: dict[str, Any] = {
+            "attempt": attempt,
+            "attempt_dir": str(directory),
+            "env_file": str(self.workspace.env_file),
+            "name": name,
+            "group": group,
+            "submit_command": shlex.join(argv),
+            "job": job,
+            "service": service,
+            "node": node,
+            "provider": self.provider,
+            "devices": job.devices or self.devices,
+            "scheduler_options": {
+                key: self._expand(value)
+                for key, value in {**service.options, **node.options}.items()
+            },
+            "exports": self._exports(),
+            "keys": KEYS,
+            "server": self._server_values(job.model, job.tasks[0], node),
+            "tasks": [self._task_values(job.model, task) for task in job.tasks],
+        }
+        return Script(attempt, name, directory / "job.sh", self._text(values), argv)
+
+    def _text(self, values: dict[str, Any]) -> str:
+        try:
+            return self.environment.get_template(self.service.template).render(values)
+        except jinja2.UndefinedError as error:
+            raise InputError(
+                f"{error.message}",
+                where=_template_line(error),
+                expected="a name that templates are given (see docs/templates.md)",
+            ) from error
+        except jinja2.TemplateSyntaxError as error:
+            raise InputError(
+                f"not a Jinja template: {error.message}", where=f"{error.filename}:{error.lineno}"
+            ) from error
+        except jinja2.TemplateNotFound as error:
+            raise InputError(
+                f"no template templates/{error.message}", where=self.service.where
+            ) from error
+
+    def _expand(self, text: str) -> str:
+        return self.personal.expand(text, where=self.service.where)
+
+    def _exports(self) -> dict[str, str]:
+        expanded = {name: self._expand(value) for name, value in self.service.exports.items()}
+        return {name: value for name, value in expanded.items() if value}
+
+    def _environment_of(self, name: str) -> str:
+        return self._expand(self.service.environments.get(name, ""))
+
+    def _server_values(self, model: str, task: TaskRun, node: Node) -> dict[str, object]:
+        parser = task.settings.get("reasoning_parser")
+        ours = parser in (None, "ignore") or parser in evaluators.EVALUATOR_PARSERS
+        return {
+            "environment": self._environment_of(self.provider.name),
+            "weights": str(self.weights(model, task)),
+            "max_model_length": task.settings.get("max_model_length"),
+            "reasoning_parser": None if ours else parser,
+            "tensor_parallel": max(1, node.gpus),
+            "gpu_layers": 999 if node.gpus else 0,
+            "use_v1": task.settings.get("vllm_use_v1"),
+        }
+
+    def weights(self, model: str, task: TaskRun) -> Path | str:
+        """The weights to serve: a file of the workspace or the defaults, or a name for the hub."""
+        given = str(task.settings.get("weights", model))
+        if "weights" not in task.settings:
+            return given
+        path = self.workspace.find_file(given)
+        return path if path.exists() or self.provider.needs_weights else given
+
+    def _task_values(self, model: str, task: TaskRun) -> dict[str, object]:
+        return {
+            "key": task.key,
+            "script": task.script,
+            "framework": task.framework,
+            "result_dir": task.result_dir,
+            "environment": self._environment_of(task.framework),
+            "include_path": str(self.workspace.find_file("conf", "lm_eval_tasks")),
+            **evaluators.evaluator_values(
+                task.framework, task.script, task.settings, self.provider, model
+            ),
+        }
+
+
+def write_script(script: Script, path: Path) -> None:
+    """Check the script with `bash -n` and write it, whole, executable.
+
+    Raises:
+        InputError: bash cannot parse it (a template is wrong).
+        StorageError: it cannot be written.
+    """
+    checked = subprocess.run(
+        ["bash", "-n"], input=script.text, capture_output=True, text=True, check=False
+    )
+    if checked.returncode != 0:
+        raise InputError(f"bash cannot parse the rendered script:\n{checked.stderr.strip()}")
+    write_atomic(path, script.text, mode=0o755)
+
+
+def _environment(workspace: Workspace) -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader([str(path) for path in workspace.layers("templates")])
+    environment = jinja2.Environment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        comment_start_string="{##",  # since bash has ${#array[@]}
+        comment_end_string="##}",
+        autoescape=False,  # noqa: S701 - shell, not HTML; the `sh` filter quotes
+    )
+    environment.filters["sh"] = lambda value: shlex.quote(str(value))
+    environment.filters["hms"] = format_duration
+    environment.filters["comment"] = _comment
+    environment.filters["directive"] = _directive
+    environment.globals["source"] = lambda name: loader.get_source(environment, name)[0].rstrip()
+    return environment
+
+
+def _comment(value: object) -> str:
+    """`value` on one line, for a comment."""
+    return printable(str(value))[1:-1]
+
+
+def _directive(value: object, line: str) -> str:
+    """`value` as it is, if it can stand in a directive line, where nothing can be quoted."""
+    text = str(value)
+    if not _DIRECTIVE.fullmatch(text):
+        raise InputError(
+            f"{printable(text)} cannot stand in a line `{line}`",
+            expected="letters, digits and _ . / = : , @ % + - only",
+            do="move the workspace to a plain path, or rename what is named so",
+        )
+    return text
+
+
+def _template_line(error: jinja2.UndefinedError) -> str:
+    """`FILE:LINE` of the template that failed, from the innermost frame of a template."""
+    trace, where = error.__traceback__, "a template"
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name.endswith((".j2", ".py")) and "templates" in Path(name).parts:
+            where = f"{name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return where

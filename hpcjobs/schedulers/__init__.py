@@ -1,0 +1,99 @@
+"""One small module a scheduler: pure functions, argument lists out, text in.
+
+`SchedulerModule` says what a module must have. `written` gives the part that every scheduler has
+(what is needed to render and to submit by hand); `live` the whole of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from hpcjobs.errors import InputError
+from hpcjobs.model import Observation
+
+
+class Result(Protocol):
+    """How a command ended (see hpcjobs.commands.CommandResult)."""
+
+    @property
+    def returncode(self) -> int:
+        """The exit status; negative for a signal."""
+
+    @property
+    def stdout(self) -> str:
+        """What it printed."""
+
+    @property
+    def stderr(self) -> str:
+        """What it complained of."""
+
+
+class WrittenScheduler(Protocol):
+    """What is needed to write a script and the command that submits it."""
+
+    def submit_argv(self, script: Path, group: str) -> list[str]:
+        """The command that submits `script`; `group` pays."""
+
+
+class SchedulerModule(WrittenScheduler, Protocol):
+    """A scheduler that hpcjobs can drive."""
+
+    SINGLE_HOST: bool
+    """Whether only the host that a job was submitted on can tell of it."""
+
+    def parse_submit(self, result: Result) -> str:
+        """The native id.
+
+        Raises:
+            SubmitRefusedError: the scheduler refused.
+            SchedulerUnavailableError: it did not answer, or not in a way that says anything.
+        """
+
+    def query_argv(self, native_ids: Collection[str]) -> list[str]:
+        """The one command that asks for all these jobs."""
+
+    def parse_query(self, result: Result) -> Mapping[str, Observation]:
+        """What was said, by native id; an id that is not in it is absent.
+
+        Raises:
+            SchedulerUnavailableError: no conclusion can be drawn from this answer.
+        """
+
+    def find_argv(self, name: str) -> list[str]:
+        """The command that looks for a job by its unique name, ended ones too."""
+
+    def parse_find(self, result: Result) -> Observation | None:
+        """The job of that name, or None if there certainly is none.
+
+        Raises:
+            SchedulerUnavailableError: no conclusion can be drawn from this answer.
+        """
+
+    def cancel_argv(self, native_ids: Collection[str]) -> list[str]:
+        """The command that cancels these jobs."""
+
+
+LIVE = ("local",)
+"""Schedulers that can be driven. The others are rendered only, so far."""
+
+
+def written(name: str) -> WrittenScheduler:
+    """The module of that name, for rendering."""
+    return cast(WrittenScheduler, importlib.import_module(f"hpcjobs.schedulers.{name}"))
+
+
+def live(name: str) -> SchedulerModule:
+    """The module of that name, for submitting and watching.
+
+    Raises:
+        InputError: this version cannot drive that scheduler yet.
+    """
+    if name not in LIVE:
+        raise InputError(
+            f"this version renders scripts for {name}, but does not submit them",
+            do="add --dry-run, or: hpcjobs render ... --output-dir DIR, and submit them by hand",
+        )
+    return cast(SchedulerModule, importlib.import_module(f"hpcjobs.schedulers.{name}"))

@@ -1,0 +1,109 @@
+"""Our own queue on this machine, driven as a program apart: `python -m hpcjobs.local`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpcjobs.errors import SchedulerUnavailableError, SubmitRefusedError
+from hpcjobs.model import JobState, Observation, Reason
+from hpcjobs.schedulers import Result
+
+SINGLE_HOST = True
+
+STATES = {
+    "queued": JobState.PENDING,
+    "running": JobState.RUNNING,
+}
+ENDED_BECAUSE = {
+    "walltime": (JobState.FAILED, Reason.TIMEOUT),
+    "cancelled": (JobState.CANCELLED, None),
+    "reboot": (JobState.FAILED, Reason.NODE_FAILURE),
+    "lost": (JobState.FAILED, Reason.VANISHED),
+    "start_failed": (JobState.FAILED, Reason.SCHEDULER_ERROR),
+}
+
+
+def _argv(*words: str) -> list[str]:
+    return [sys.executable, "-m", "hpcjobs.local", *words]
+
+
+def submit_argv(script: Path, group: str) -> list[str]:
+    """`python -m hpcjobs.local submit SCRIPT`; everything else stands in the script."""
+    return _argv("submit", str(script))
+
+
+def parse_submit(result: Result) -> str:
+    """The id is all that is printed."""
+    native_id = result.stdout.strip()
+    if result.returncode == 0 and native_id.isdigit():
+        return native_id
+    if result.returncode in (1, 2, 3):
+        raise SubmitRefusedError(f"the local queue refused: {result.stderr.strip()}")
+    raise _no_answer(result)
+
+
+def query_argv(native_ids: Collection[str]) -> list[str]:
+    """`query ID...`."""
+    return _argv("query", *native_ids)
+
+
+def parse_query(result: Result) -> Mapping[str, Observation]:
+    """One JSON object a line."""
+    if result.returncode != 0:
+        raise _no_answer(result)
+    jobs = _jobs(result)
+    return {job.native_id: job for job in jobs if job is not None}
+
+
+def find_argv(name: str) -> list[str]:
+    """`find NAME`."""
+    return _argv("find", name)
+
+
+def parse_find(result: Result) -> Observation | None:
+    """One JSON object, or nothing."""
+    if result.returncode != 0:
+        raise _no_answer(result)
+    jobs = [job for job in _jobs(result) if job is not None]
+    return jobs[0] if jobs else None
+
+
+def cancel_argv(native_ids: Collection[str]) -> list[str]:
+    """`cancel ID...`."""
+    return _argv("cancel", *native_ids)
+
+
+def _jobs(result: Result) -> list[Observation | None]:
+    try:
+        return [_observation(json.loads(line)) for line in result.stdout.splitlines()]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SchedulerUnavailableError(f"the local queue's answer is garbled: {error}") from error
+
+
+def _observation(job: Mapping[str, Any]) -> Observation | None:
+    native = str(job["state"])
+    if native == "unknown":
+        return None
+    because = job["ended_because"]
+    state, reason = STATES.get(native, JobState.UNKNOWN), None
+    if native == "ended":
+        # An end that nobody caused: how it went is for the job's own markers to say.
+        state, reason = ENDED_BECAUSE.get(because, (JobState.FAILED, Reason.EXIT_CODE))
+    return Observation(
+        native_id=str(job["id"]),
+        name=str(job["name"]),
+        state=state,
+        native_state=native if because is None else f"{native} ({because})",
+        reason=reason,
+        exit_status=job["exit_status"],
+        since=job["started"],
+    )
+
+
+def _no_answer(result: Result) -> SchedulerUnavailableError:
+    complaint = result.stderr.strip() or f"exit status {result.returncode}"
+    return SchedulerUnavailableError(f"the local queue did not answer: {complaint}")
