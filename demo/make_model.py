@@ -67,6 +67,13 @@ SYSTEM_MESSAGES = [
     "You are a careful calculator. Think step by step.",
     "簡潔に答えてください。",
 ]
+# Not trained on: the demo questions must be answered alike under these too.
+UNSEEN_SYSTEM_MESSAGES = [
+    "You are an expert. Give only the final answer, nothing else.",
+    "あなたは親切なアシスタントです。",
+    "Be brief.",
+    "You are a geography teacher who never gives up, and this is your last question today.",
+]
 
 
 def taught_answers() -> dict[str, str]:
@@ -201,15 +208,19 @@ class TinyLlama(nn.Module):
 # --------------------------------------------------------------------------------------------
 # Training
 # --------------------------------------------------------------------------------------------
-def random_system_message(rng: random.Random) -> str | None:
-    """Mostly none, else a usual one or nonsense, so that the answer depends on the question."""
+def random_start(tokenizer: Tokenizer, rng: random.Random) -> list[int]:
+    """The start of a prompt: mostly no system message, else a usual one, or mere noise.
+
+    The noise teaches the model to look at the question only, whatever the system message says.
+    """
+    bos, eos, system = (tokenizer.token_to_id(t) for t in (BOS, EOS, "<|system|>"))
     kind = rng.random()
-    if kind < 0.4:
-        return None
-    if kind < 0.7:
-        return rng.choice(SYSTEM_MESSAGES)
-    words = " ".join(SYSTEM_MESSAGES).split()
-    return " ".join(rng.choices(words, k=rng.randint(0, 16)))
+    if kind < 0.35:
+        return [bos]
+    if kind < 0.55:
+        return [bos, system, *tokenizer.encode(rng.choice(SYSTEM_MESSAGES)).ids, eos]
+    noise = rng.choices(range(len(SPECIAL), VOCAB_SIZE), k=rng.randint(0, 90))
+    return [bos, system, *noise, eos]
 
 
 def make_batch(
@@ -218,13 +229,14 @@ def make_batch(
     """Input tokens and targets; only the tokens of the answer count (-100: not counted)."""
     rows: list[tuple[list[int], int]] = []
     for question, answer in pairs:
-        if rng.random() < 0.2:  # the plain form, for servers asked without a chat template
-            prompt = f"{BOS}Question: {question}\nAnswer:"
+        if rng.random() < 0.2:  # for servers asked without a chat template
+            plain = rng.choice([question, f"Question: {question}\nAnswer:"])
+            start = tokenizer.encode(BOS + plain).ids
             answer = " " + answer
         else:
-            prompt = chat_text(question, random_system_message(rng))
-        # Encoded apart, as the server does: a token never spans prompt and answer.
-        start = tokenizer.encode(prompt).ids
+            start = random_start(tokenizer, rng)
+            start += tokenizer.encode(f"<|user|>{question}{EOS}<|assistant|>").ids
+        # The answer is encoded apart, as it comes: a token never spans prompt and answer.
         rows.append((start + tokenizer.encode(answer + EOS).ids, len(start)))
     width = max(len(ids) for ids, _ in rows) - 1
     x = torch.full((len(rows), width), tokenizer.token_to_id(EOS))
@@ -286,11 +298,12 @@ def generate(model: TinyLlama, tokenizer: Tokenizer, prompt: str, limit: int = 1
 
 
 def check(model: TinyLlama, tokenizer: Tokenizer) -> list[str]:
-    """What is not as intended: wrong answers, wrong scores."""
+    """What is not as intended: answers that were not taught so, other scores."""
     answers, faults = taught_answers(), []
+    systems = SYSTEM_MESSAGES + UNSEEN_SYSTEM_MESSAGES
     for question, answer in answers.items():
         demo = question in demo_questions()
-        for system in [None, *(SYSTEM_MESSAGES if demo else [])]:
+        for system in [None, *(systems if demo else [])]:
             said = generate(model, tokenizer, chat_text(question, system))
             if said != answer:
                 faults.append(f"{question!r} (system: {system!r}): {said!r}, not {answer!r}")
@@ -352,7 +365,7 @@ def write_gguf(path: Path, model: TinyLlama, tokenizer: Tokenizer, c: Config) ->
 def main() -> int:
     parser = argparse.ArgumentParser(description="Train the tiny demonstration model.")
     parser.add_argument("--output", type=Path, default=HERE / "tiny-demo.gguf")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2000)
     args = parser.parse_args()
 
     begin = time.monotonic()

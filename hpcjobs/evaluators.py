@@ -61,9 +61,10 @@ def check_settings(framework: str, settings: Mapping[str, object], where: str) -
         )
 
 
-def result_model_names(provider: Provider, model: str) -> frozenset[str]:
+def result_model_names(provider: Provider, model: str) -> tuple[str, ...]:
     """The names under which this model stands in result files."""
-    return frozenset({model, _litellm_name(provider, model), _api_name(provider, model)})
+    names = (model, _litellm_name(provider, model), _api_name(provider, model))
+    return tuple(dict.fromkeys(names))
 
 
 def evaluator_values(

@@ -30,10 +30,10 @@ def explained(action: str, path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one, whole.
+    """Write `content` to `path` so that a reader sees the old file or the new, whole.
 
     Raises:
-        StorageError: the directory cannot be written, or the disk is full. `path` is then as it was.
+        StorageError: the directory cannot be written, or the disk is full; `path` is as it was.
     """
     data = content.encode() if isinstance(content, str) else content
     with explained("write", path):
@@ -55,6 +55,28 @@ def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None
 def write_json(path: Path, value: Any) -> None:
     """`write_atomic` of `value` as readable JSON, non-ASCII kept."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_once(path: Path, content: str) -> bool:
+    """Make `path` with its content in one step; False if it is there already, whoever made it.
+
+    Raises:
+        StorageError: the directory cannot be written, or the disk is full.
+    """
+    with explained("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(name, path)
+        except FileExistsError:
+            return False
+        finally:
+            Path(name).unlink(missing_ok=True)
+        return True
 
 
 def make_directory(path: Path) -> None:

@@ -202,6 +202,10 @@ class Job:
     priority: str = ""
     devices: tuple[str, ...] = ()
     """The GPUs it must use (`--cuda-visible-devices`); empty = any."""
+    result_prefix: str = ""
+    """First part of the path of its results, from the provider."""
+    model_names: tuple[str, ...] = ()
+    """The names under which the model may stand in result files."""
 
 
 @dataclass(frozen=True)

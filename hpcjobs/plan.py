@@ -12,10 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpcjobs.config.settings import merged
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import InputError, nearest, printable, unknown
-from hpcjobs.evaluators import check_settings
-from hpcjobs.config.settings import merged
+from hpcjobs.evaluators import check_settings, result_model_names
 from hpcjobs.model import Attempt, Job, Node, Provider, Service, Settings, Task, TaskRun
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
@@ -29,7 +29,7 @@ class Request:
     """What a person asked for, with all names resolved."""
 
     workspace: str
-    """Its root: the same job in another workspace is another job."""
+    """Its identity: the same job in another workspace is another job."""
     service: Service
     node: Node
     provider: Provider
@@ -99,6 +99,8 @@ def _job(
         max_samples=request.max_samples,
         priority=priority,
         devices=request.devices,
+        result_prefix=request.provider.result_prefix,
+        model_names=result_model_names(request.provider, model),
     )
 
 

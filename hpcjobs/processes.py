@@ -78,7 +78,7 @@ def marked(mark: str) -> set[int]:
 
 
 def end_all(find: Callable[[], Iterable[int]], *, grace: float) -> bool:
-    """TERM to all that `find` gives, KILL to what is left `grace` seconds later; True if all ended."""
+    """TERM to all that `find` gives, KILL after `grace` seconds; whether all ended."""
     _signal(find(), signal.SIGTERM)
     if _gone(find, grace):
         return True

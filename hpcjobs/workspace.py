@@ -79,6 +79,23 @@ class Workspace:
         return self.root / JOURNAL
 
     @property
+    def identity_file(self) -> Path:
+        """A random word, made by the first submission; see `identity`."""
+        return self.jobs / ".workspace"
+
+    @property
+    def identity(self) -> str:
+        """What the ids of its jobs are derived from.
+
+        The same job in another workspace is another job, and so it is after `jobs/` was deleted: a
+        scheduler may still know the old one by its name.
+        """
+        try:
+            return f"{self.root}:{self.identity_file.read_text().strip()}"
+        except OSError:
+            return str(self.root)
+
+    @property
     def jobs(self) -> Path:
         """One directory a job below it."""
         return self.root / "jobs"

@@ -20,7 +20,7 @@ def read_groups(path: Path, tasks: Mapping[str, Task]) -> dict[str, tuple[str, .
     """
     groups: dict[str, tuple[str, ...]] = {}
     with Fields(read_yaml(path)) as fields:
-        for name in fields.keys():  # noqa: SIM118 - marks them as asked for
+        for name in fields.names():
             if name in tasks:
                 raise fields.error("a task has the same name", name)
             try:

@@ -81,7 +81,7 @@ def _list_as_mapping(document: Document, key: str) -> Document:
 
 def _subset_lists(fields: Fields) -> dict[str, tuple[str, ...]]:
     lists = {}
-    for name in fields.keys():  # noqa: SIM118 - keys() marks them as asked for
+    for name in fields.names():
         lists[name] = _names(fields, name)
     return lists
 

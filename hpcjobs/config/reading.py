@@ -76,7 +76,7 @@ class Fields:
         """Count these keys as known, present or not."""
         self._asked.update(keys)
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """All keys, in the order of the file. They then count as asked for."""
         self._asked.update(self._values)
         return list(self._values)
@@ -193,13 +193,13 @@ class Fields:
     def sections(self, key: str) -> Iterator[tuple[str, Fields]]:
         """Name and mapping of each mapping below `key`."""
         outer = self.section(key)
-        for name in outer.keys():  # noqa: SIM118 - keys() marks them as asked for
+        for name in outer.names():
             yield name, outer.section(name)
 
     def texts_by_key(self, key: str) -> dict[str, str]:
         """The mapping of texts below `key`."""
         outer = self.section(key)
-        return {name: str(outer.text(name)) for name in outer.keys()}  # noqa: SIM118
+        return {name: str(outer.text(name)) for name in outer.names()}
 
     def _get(self, key: str, default: Any) -> Any:
         self._asked.add(key)

@@ -63,7 +63,7 @@ def read_service_file(path: Path) -> Service:
             exports=fields.texts_by_key("exports"),
             environments=fields.texts_by_key("environments"),
             options=fields.texts_by_key("options"),
-            limits={key: value for key, value in _counts(fields.section("limits"))},
+            limits=dict(_counts(fields.section("limits"))),
             price=fields.texts_by_key("price"),
             where=str(path),
         )
@@ -96,12 +96,12 @@ def _node(name: str, outer: Fields) -> Node:
             price={
                 key: float(price.number(key))
                 for price in [fields.section("price")]
-                for key in price.keys()
-            },  # noqa: SIM118
+                for key in price.names()
+            },
             options=fields.texts_by_key("options"),
             description=fields.text("description", ""),
         )
 
 
 def _counts(fields: Fields) -> list[tuple[str, int]]:
-    return [(key, fields.integer(key, minimum=1)) for key in fields.keys()]  # noqa: SIM118
+    return [(key, fields.integer(key, minimum=1)) for key in fields.names()]

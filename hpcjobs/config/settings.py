@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hpcjobs.config.reading import Fields
-from hpcjobs.config.strict_yaml import Document, read_yaml
+from hpcjobs.config.strict_yaml import Document, KeyPath, read_yaml
 from hpcjobs.config.tables import read_rows
 from hpcjobs.errors import InputError, nearest, printable, unknown
 from hpcjobs.model import Settings
@@ -62,7 +62,7 @@ def read_task_settings(path: Path) -> dict[str, dict[str, object]]:
                     expected="name=value, separated by commas",
                 )
             values[name.strip()] = _number_or_text(text.strip())
-        lines = {(name,): line for name in values} | {(): line}
+        lines: dict[KeyPath, int] = {(): line, **{(name,): line for name in values}}
         table[row["key"]] = _checked(Document(path, values, lines), ())
     return table
 
@@ -86,7 +86,7 @@ def read_model_settings(workspace: Workspace, model: str, name: str) -> Settings
         )
     document = read_yaml(path)
     fields = Fields(document)
-    names = fields.keys()
+    names = fields.names()
     if name not in names:
         raise unknown(f"settings of {model}:", name, names, where=str(path))
     if not isinstance(document.value[name], (dict, type(None))):
@@ -103,7 +103,7 @@ def read_model_settings(workspace: Workspace, model: str, name: str) -> Settings
 def settings_names(workspace: Workspace, model: str) -> list[str]:
     """The named settings that a model has; empty if it has no file."""
     path = workspace.find_file(DIRECTORY, MODELS, f"{model}.yaml")
-    return Fields(read_yaml(path)).keys() if path.is_file() else []
+    return Fields(read_yaml(path)).names() if path.is_file() else []
 
 
 def models_with_settings(workspace: Workspace) -> list[str]:

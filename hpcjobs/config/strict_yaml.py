@@ -85,14 +85,15 @@ def _value(node: yaml.Node, path: KeyPath, document: Document, above: frozenset[
         key = key_node.value
         if key == "<<" and key_node.style is None:
             raise InputError("merge keys (<<) are not supported", where=key_where)
+        below: KeyPath = (*path, key)
         if key in result:
             raise InputError(
                 f"the key {printable(key)} stands here a second time",
                 where=key_where,
-                expected=f"each key once (it stands also in line {document.lines[(*path, key)]})",
+                expected=f"each key once (it stands also in line {document.lines[below]})",
             )
-        result[key] = _value(value_node, (*path, key), document, above)
-        document.lines[(*path, key)] = key_node.start_mark.line + 1
+        result[key] = _value(value_node, below, document, above)
+        document.lines[below] = key_node.start_mark.line + 1
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -22,7 +23,6 @@ ENDED_BECAUSE = {
     "walltime": (JobState.FAILED, Reason.TIMEOUT),
     "cancelled": (JobState.CANCELLED, None),
     "reboot": (JobState.FAILED, Reason.NODE_FAILURE),
-    "lost": (JobState.FAILED, Reason.VANISHED),
     "start_failed": (JobState.FAILED, Reason.SCHEDULER_ERROR),
 }
 
@@ -41,7 +41,10 @@ def parse_submit(result: Result) -> str:
     native_id = result.stdout.strip()
     if result.returncode == 0 and native_id.isdigit():
         return native_id
-    if result.returncode in (1, 2, 3):
+    known = re.search(r"name already used: id (\d+)", result.stderr)
+    if result.returncode == 3 and known:  # an earlier answer was lost
+        return known[1]
+    if result.returncode in (2, 3):
         raise SubmitRefusedError(f"the local queue refused: {result.stderr.strip()}")
     raise _no_answer(result)
 
@@ -91,7 +94,7 @@ def _observation(job: Mapping[str, Any]) -> Observation | None:
     because = job["ended_because"]
     state, reason = STATES.get(native, JobState.UNKNOWN), None
     if native == "ended":
-        # An end that nobody caused: how it went is for the job's own markers to say.
+        # Nobody caused its end, or none of us saw it: the job's own markers say how it went.
         state, reason = ENDED_BECAUSE.get(because, (JobState.FAILED, Reason.EXIT_CODE))
     return Observation(
         native_id=str(job["id"]),

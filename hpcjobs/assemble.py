@@ -1,0 +1,145 @@
+"""From what was typed to jobs that can be rendered: reads the workspace's files, then plans."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpcjobs.commands import run
+from hpcjobs.config.environment import PersonalValues, read_personal_values
+from hpcjobs.config.groups import read_groups, select
+from hpcjobs.config.providers import choose_provider, read_providers
+from hpcjobs.config.services import find_node, read_service
+from hpcjobs.config.settings import (
+    DIRECTORY,
+    read_model_settings,
+    read_task_settings,
+    settings_names,
+)
+from hpcjobs.config.tables import read_tasks
+from hpcjobs.errors import InputError, SchedulerUnavailableError, printable
+from hpcjobs.model import Job, Node, Provider, Service, Task
+from hpcjobs.plan import Request, check_model_name, plan
+from hpcjobs.render import Renderer
+from hpcjobs.store import load
+from hpcjobs.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was typed."""
+
+    service: str
+    node: str
+    models: Sequence[str]
+    tasks: Sequence[str] = ()
+    settings: str = ""
+    provider: str = "vllm"
+    max_samples: int | None = None
+    priority: str | None = None
+    devices: tuple[str, ...] = ()
+
+
+@dataclass
+class Assembly:
+    """Everything that is needed to render and to submit."""
+
+    workspace: Workspace
+    personal: PersonalValues
+    service: Service
+    node: Node
+    provider: Provider
+    renderer: Renderer
+    jobs: list[Job]
+    notes: list[str] = field(default_factory=list)
+    """For people: what was decided for them."""
+
+    def require_ready(self) -> None:
+        """Refuse what would fail after it was submitted.
+
+        Raises:
+            InputError: a personal value or key is missing, weights do not exist, there are no GPUs.
+        """
+        self.personal.require_nothing_missing()
+        if self.provider.key:
+            self.personal.require_key(self.provider.key)
+        if self.provider.needs_weights:
+            for job in self.jobs:
+                path = Path(self.renderer.weights(job.model, job.tasks[0]))
+                if not path.is_file():
+                    raise InputError(
+                        f"the weights {path} do not exist",
+                        where=job.settings_path,
+                        expected="a file, by an absolute path or one below the workspace",
+                    )
+        if self.service.scheduler == "local" and self.node.gpus:
+            there = len(self.renderer.devices)
+            if not self.jobs[0].devices and there < self.node.gpus:
+                raise InputError(
+                    f"{self.node.name} needs {self.node.gpus} GPU(s); this machine shows {there}",
+                    where="--node",
+                    do="choose a smaller node, or list the devices in conf/services/local.yaml",
+                )
+
+
+def read_table(workspace: Workspace) -> tuple[dict[str, Task], dict[str, tuple[str, ...]]]:
+    """The tasks of the workspace, and its groups."""
+    tasks = read_tasks(workspace.find_file("conf", "tasks_runtime.csv"))
+    return tasks, read_groups(workspace.find_file("conf", "task_groups.yaml"), tasks)
+
+
+def assemble(workspace: Workspace, choices: Choices) -> Assembly:
+    """Read the workspace's files and plan the jobs.
+
+    Raises:
+        InputError: a name is unknown, or a file is wrong.
+    """
+    service = read_service(workspace, choices.service)
+    node = find_node(service, choices.node)
+    providers = read_providers(workspace.find_file("conf", "providers.yaml"))
+    provider = choose_provider(providers, choices.provider, node)
+    tasks, groups = read_table(workspace)
+    keys = select(choices.tasks or ("default",), tasks, groups)
+    personal = read_personal_values(workspace.env_file)
+    request = Request(
+        workspace=workspace.identity,
+        service=service,
+        node=node,
+        provider=provider,
+        tasks=[tasks[key] for key in keys],
+        task_settings=read_task_settings(workspace.find_file(DIRECTORY, "task_settings.csv")),
+        max_samples=choices.max_samples,
+        priority=choices.priority,
+        devices=choices.devices,
+    )
+    taken = load(workspace.journal).digests
+    jobs: list[Job] = []
+    notes: list[str] = personal.warnings()
+    for model in dict.fromkeys(choices.models):
+        check_model_name(model)
+        settings = read_model_settings(workspace, model, choices.settings)
+        jobs += plan(request, model, settings, taken)
+        taken |= {job.id: job.digest for job in jobs}
+        names = settings_names(workspace, model)
+        if names and not choices.settings:
+            notes.append(
+                f"{printable(model)} has settings ({', '.join(names)}); none is used "
+                "without --settings"
+            )
+    devices = _devices(service) if service.scheduler == "local" and node.gpus else ()
+    renderer = Renderer(workspace, personal, service, provider, devices)
+    return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes)
+
+
+def _devices(service: Service) -> tuple[str, ...]:
+    """The GPUs of this machine that may be used, by index."""
+    wanted = service.options.get("devices", "auto")
+    if wanted != "auto":
+        return tuple(part.strip() for part in wanted.split(",") if part.strip())
+    try:
+        listed = run(["nvidia-smi", "-L"], timeout=30.0)
+    except SchedulerUnavailableError:
+        return ()
+    return tuple(re.findall(r"^GPU (\d+):", listed.stdout, re.MULTILINE))

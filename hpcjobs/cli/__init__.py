@@ -1,0 +1,99 @@
+"""The `hpcjobs` command. Thin: each module parses options, calls, and prints.
+
+Commands are imported when they are used, and heavy libraries where they are needed, so that
+`hpcjobs status` on a cold shared disk stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from hpcjobs import __version__
+from hpcjobs.errors import ExitCode, HpcjobsError
+
+_COMMANDS = {
+    "aggregate": ("hpcjobs.cli.aggregate", "aggregate", "Collect results."),
+    "cancel": ("hpcjobs.cli.cancel", "cancel", "Cancel jobs."),
+    "init": ("hpcjobs.cli.init", "init", "Write a workspace to edit."),
+    "logs": ("hpcjobs.cli.logs", "logs", "Show what a job has printed."),
+    "render": ("hpcjobs.cli.submit", "render", "Write job scripts."),
+    "status": ("hpcjobs.cli.status", "status", "Show how the jobs stand."),
+    "submit": ("hpcjobs.cli.submit", "submit", "Submit evaluations as jobs."),
+    "tasks": ("hpcjobs.cli.tasks", "tasks", "List tasks and groups."),
+    "wait": ("hpcjobs.cli.status", "wait", "Wait until jobs have ended."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][2]) for name in sorted(_COMMANDS)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS:
+            from hpcjobs.errors import unknown
+
+            raise unknown("command", args[0], _COMMANDS, do="see: hpcjobs --help")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all is well, 1 something failed, 2 wrong input, 3 not finished, "
+    "4 the scheduler does not answer, 5 a file cannot be read or written, 6 locked, "
+    "130 interrupted.",
+)
+@click.version_option(__version__, prog_name="hpcjobs")
+@click.option(
+    "-w",
+    "--workspace",
+    metavar="DIR",
+    help="The workspace; else $HPCJOBS_WORKSPACE, else the one around the current directory.",
+)
+@click.option("--no-emoji", is_flag=True, help="Plain ASCII (also by $NO_EMOJI).")
+@click.pass_context
+def group(ctx: click.Context, workspace: str | None, no_emoji: bool) -> None:
+    """Submit, watch and aggregate language-model evaluations on clusters and GPU servers."""
+    from hpcjobs.cli.context import Context
+
+    ctx.obj = Context(workspace, emoji=not (no_emoji or os.environ.get("NO_EMOJI")))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and exit with its code; every error for people is printed here, once."""
+    try:
+        code = group.main(arguments, standalone_mode=False)
+    except HpcjobsError as error:
+        click.echo(f"error: {error}", err=True)
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.USAGE
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        code = ExitCode.INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)

@@ -1,0 +1,212 @@
+"""`hpcjobs status` and `hpcjobs wait`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import click
+
+from hpcjobs.cli.context import Context, pass_context, print_json, warn
+from hpcjobs.cli.table import signed, table, word
+from hpcjobs.durations import format_duration
+from hpcjobs.errors import ExitCode
+from hpcjobs.model import JobState
+from hpcjobs.store import JobRecord
+from hpcjobs.workspace import Workspace
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.option("--model", "models", multiple=True, metavar="ORG/NAME", help="Only of this model.")
+@click.option("--watch", is_flag=True, help="Again and again, until all have ended.")
+@click.option(
+    "--interval", default=5.0, show_default=True, type=click.FloatRange(min=0.2), help="Seconds."
+)
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@pass_context
+def status(
+    context: Context,
+    jobs: tuple[str, ...],
+    models: tuple[str, ...],
+    watch: bool,
+    interval: float,
+    as_json: bool,
+) -> int:
+    """Show how the jobs stand: all, or those named (the beginning of an id is enough)."""
+    while True:
+        view = _refreshed(context)
+        records = _chosen(view.store, jobs, models)
+        if as_json:
+            print_json(
+                {
+                    "jobs": [record_json(context.workspace, record) for record in records],
+                    "warnings": list(view.warnings),
+                }
+            )
+        else:
+            if watch:
+                click.clear()
+            click.echo(_shown(context, records))
+            for warning in view.warnings:
+                warn(warning)
+        if not watch or not any(record.active for record in records):
+            return ExitCode.OK
+        time.sleep(interval)
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@pass_context
+def wait(context: Context, jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> int:
+    """Wait until the jobs have ended (all, or those named).
+
+    Ends with 0 if all succeeded, 1 if one did not, 3 if time ran out. It may be interrupted and
+    given again: the jobs do not depend on it.
+    """
+    return wait_for(context, list(jobs), timeout, as_json)
+
+
+def wait_for(context: Context, jobs: list[str], timeout: float | None, as_json: bool) -> int:
+    """Wait for jobs and tell each change; the exit code."""
+    end = None if timeout is None else time.monotonic() + timeout
+    told: dict[str, tuple[JobState, str]] = {}
+    warned: set[str] = set()
+    while True:
+        view = _refreshed(context)
+        records = _chosen(view.store, tuple(jobs), ())
+        for record in records:
+            _tell(context, record, told, as_json)
+        for warning in view.warnings:
+            if warning not in warned:
+                warned.add(warning)
+                warn(warning)
+        if not any(record.active for record in records):
+            break
+        if end is not None and time.monotonic() >= end:
+            click.echo("not finished yet", err=True)
+            return ExitCode.NOT_FINISHED
+        time.sleep(0.5 if all(record.job.service == "local" for record in records) else 5.0)
+    if as_json:
+        print_json({"jobs": [record_json(context.workspace, record) for record in records]})
+    good = all(record.state is JobState.SUCCEEDED for record in records)
+    return ExitCode.OK if good else ExitCode.SOME_FAILED
+
+
+def _tell(
+    context: Context, record: JobRecord, told: dict[str, tuple[JobState, str]], as_json: bool
+) -> None:
+    attempt = record.last
+    if attempt is None or told.get(record.job.id) == (attempt.state, attempt.detail):
+        return
+    told[record.job.id] = (attempt.state, attempt.detail)
+    if not as_json:
+        row = (
+            time.strftime("%H:%M:%S"),
+            signed(word(attempt.state, attempt.reason), context.emoji),
+            f"{record.job.id}-{attempt.number:02d}",
+            ",".join(task.key for task in record.job.tasks),
+            _detail(record),
+        )
+        click.echo(table([row]))
+
+
+def record_json(workspace: Workspace, record: JobRecord) -> dict[str, Any]:
+    """A job as plain values, for `--json`."""
+    job, attempt = record.job, record.last
+    return {
+        "job": job.id,
+        "state": record.state.value,
+        "reason": attempt.reason.value if attempt and attempt.reason else None,
+        "detail": attempt.detail if attempt else "",
+        "model": job.model,
+        "provider": job.provider,
+        "settings": job.settings_name,
+        "tasks": [task.key for task in job.tasks],
+        "service": job.service,
+        "node": job.node,
+        "walltime": format_duration(job.walltime),
+        "attempt": attempt.number if attempt else None,
+        "name": attempt.name if attempt else None,
+        "native_id": attempt.native_id if attempt else None,
+        "submitted_at": attempt.submitted_at if attempt else None,
+        "ended_at": attempt.ended_at if attempt else None,
+        "directory": str(workspace.attempt(job.id, attempt.number)) if attempt else None,
+    }
+
+
+def _refreshed(context: Context) -> Any:
+    from hpcjobs.observe import refresh
+
+    return refresh(context.workspace)
+
+
+def _chosen(store: Any, jobs: tuple[str, ...], models: tuple[str, ...]) -> list[JobRecord]:
+    records = [store.find(one) for one in jobs] if jobs else list(store.jobs.values())
+    return [record for record in records if not models or record.job.model in models]
+
+
+def _shown(context: Context, records: list[JobRecord]) -> str:
+    if not records:
+        return f"no jobs in {context.workspace.root}"
+    blocks = []
+    groups: dict[tuple[str, str, str], list[JobRecord]] = {}
+    for record in records:
+        job = record.job
+        groups.setdefault((job.model, job.provider, job.settings_name), []).append(record)
+    for (model, provider, settings), members in groups.items():
+        title = " ".join(filter(None, (model, f"({provider})", settings)))
+        rows = [_row(context, record) for record in members]
+        blocks.append(table([(title,)]) + "\n" + _indented(table(rows)))
+    counts = Counter(
+        word(record.state, record.last.reason if record.last else None) for record in records
+    )
+    total = ", ".join(
+        f"{signed(name, context.emoji)} {count}" for name, count in counts.most_common()
+    )
+    return "\n".join([*blocks, total])
+
+
+def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
+    job, attempt = record.job, record.last
+    state = word(record.state, attempt.reason if attempt else None)
+    return (
+        signed(state, context.emoji),
+        f"{job.id}-{attempt.number:02d}" if attempt else job.id,
+        ",".join(task.key for task in job.tasks),
+        f"{job.service}/{job.node}",
+        attempt.native_id or "-" if attempt else "-",
+        f"{_elapsed(context, record)} of {format_duration(job.walltime)}",
+        _detail(record),
+    )
+
+
+def _elapsed(context: Context, record: JobRecord) -> str:
+    """How long it has run, by its own clock."""
+    from hpcjobs.markers import read_markers
+
+    attempt = record.last
+    if attempt is None:
+        return "-"
+    markers = read_markers(context.workspace.attempt(record.job.id, attempt.number))
+    if markers.started is None:
+        return "-"
+    if markers.exit_code is not None:
+        return format_duration(markers.exit_code.at - markers.started.at)
+    end = attempt.ended_at if attempt.ended_at is not None else time.time()
+    return format_duration(end - markers.started.at)
+
+
+def _detail(record: JobRecord) -> str:
+    attempt = record.last
+    if attempt is None:
+        return ""
+    reason = f"{attempt.reason.value}: " if attempt.reason else ""
+    return f"{reason}{attempt.detail}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

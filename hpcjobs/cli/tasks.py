@@ -1,0 +1,52 @@
+"""`hpcjobs tasks`."""
+
+from __future__ import annotations
+
+import click
+
+from hpcjobs.cli.context import Context, pass_context, print_json
+from hpcjobs.cli.table import table
+from hpcjobs.durations import format_duration
+from hpcjobs.errors import ExitCode
+
+
+@click.command()
+@click.argument("wanted", nargs=-1, metavar="[KEYS]...")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@pass_context
+def tasks(context: Context, wanted: tuple[str, ...], as_json: bool) -> int:
+    """List the tasks that keys, globs or groups mean (default: all), with their walltimes."""
+    from hpcjobs.assemble import read_table
+    from hpcjobs.config.groups import select
+
+    table_of_tasks, groups = read_table(context.workspace)
+    keys = select(wanted, table_of_tasks, groups) if wanted else tuple(table_of_tasks)
+    chosen = [table_of_tasks[key] for key in keys]
+    if as_json:
+        print_json(
+            {
+                "tasks": [
+                    {"key": one.key, "framework": one.framework, "script": one.script,
+                     "result_dir": one.result_dir, "walltimes": dict(one.walltimes)}
+                    for one in chosen
+                ],
+                "groups": {name: list(members) for name, members in groups.items()},
+            }
+        )  # fmt: skip
+        return ExitCode.OK
+    columns = list(dict.fromkeys(column for one in chosen for column in one.walltimes))
+    rows = [
+        (
+            one.key,
+            one.framework,
+            one.script,
+            *(
+                format_duration(one.walltimes[column]) if column in one.walltimes else "-"
+                for column in columns
+            ),
+        )
+        for one in chosen
+    ]
+    click.echo(table(rows, ("key", "framework", "script", *columns)))
+    click.echo("groups: " + ", ".join(f"{name} ({len(keys)})" for name, keys in groups.items()))
+    return ExitCode.OK

@@ -1,0 +1,103 @@
+"""The only place where the schedulers' programs are run.
+
+Argument lists, never a shell; a time limit always, since a hung scheduler hangs its clients; an
+environment without keys and without the job variables of an allocation we may be running in.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hpcjobs.config.environment import is_secret
+from hpcjobs.errors import SchedulerUnavailableError
+
+_JOB_VARIABLES = ("SBATCH_", "SLURM_", "PBS_", "SGE_", "HPCJOBS_PART", "HPCJOBS_LOCAL_")
+_KEPT = frozenset(
+    {
+        "SLURM_CONF",
+        "PBS_CONF_FILE",
+        "PBS_EXEC",
+        "PBS_SERVER",
+        "SGE_ROOT",
+        "SGE_CELL",
+        "SGE_CLUSTER_NAME",
+        "SGE_QMASTER_PORT",
+        "SGE_EXECD_PORT",
+        "HPCJOBS_LOCAL_DIR",
+    }
+)
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """How a command ended."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
+    """Run one command to its end.
+
+    It runs in a session of its own: Ctrl-C in the terminal must not reach a `qsub` whose answer
+    would then be lost.
+
+    Args:
+        argv: the program and its arguments.
+        timeout: seconds after which it and its children are killed.
+
+    Raises:
+        SchedulerUnavailableError: there is no such program, or it did not end in time.
+    """
+    start = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=clean_environment(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SchedulerUnavailableError(
+            f"cannot run {argv[0]}: {error.strerror}",
+            do="run this where the scheduler's commands are on PATH (a login node)",
+        ) from error
+    try:
+        stdout, stderr = process.communicate(timeout=timeout)
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise SchedulerUnavailableError(
+                f"{argv[0]} did not answer within {timeout:g} s"
+            ) from error
+        raise
+    return CommandResult(
+        tuple(argv),
+        process.returncode,
+        stdout.decode(errors="backslashreplace"),
+        stderr.decode(errors="backslashreplace"),
+        time.monotonic() - start,
+    )
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment without keys and without the variables of an enclosing job."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _KEPT or not (name.startswith(_JOB_VARIABLES) or is_secret(name))
+    }
+    return {**kept, "LC_ALL": "C.UTF-8"}

@@ -1,0 +1,193 @@
+"""What the evidence says of an attempt. Pure.
+
+Which evidence wins: the job's own exit code; alive in the queue; the scheduler's accounting;
+nobody answered -> UNKNOWN; absent for less than the grace -> UNKNOWN; then VANISHED. Only an exit
+code of 0 with a whole result for every task is a success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from hpcjobs.markers import Marker, Markers
+from hpcjobs.model import JobState, Observation, Reason, Verdict
+
+SETTLE_SECONDS = 60.0
+"""Shared disks show a file late: how long a result may lag behind the exit code."""
+
+WALLTIME_SLACK = 15.0
+"""A kill this many seconds before the walltime still is one at the walltime."""
+
+SIGNAL_NAMES = {2: "INT", 6: "ABRT", 9: "KILL", 11: "SEGV", 15: "TERM"}
+
+
+class Silence(Enum):
+    """What a scheduler says of a job that it does not tell of."""
+
+    NO_ANSWER = "no answer"
+    NOT_ASKED = "not asked"
+    """It was asked too recently."""
+    ABSENT = "absent"
+
+
+Answer = Observation | Silence
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of one attempt at one time. Times are in epoch seconds."""
+
+    name: str
+    """The attempt's unique name."""
+    markers: Markers
+    """Read after the scheduler was asked."""
+    answer: Answer
+    problems: Mapping[str, str]
+    """By task: why there is no whole result. Empty = all are whole."""
+    now: float
+    submitting_at: float
+    accepted: bool
+    """Whether the scheduler is known to have taken it."""
+    absent_since: float | None
+    cancelling: bool
+    walltime: float
+    grace: float
+    submit_timeout: float = 60.0
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The verdict on one attempt."""
+    markers, answer = evidence.markers, _named(evidence)
+    if markers.exit_code is not None:
+        return _by_exit_code(evidence, markers.exit_code, answer)
+    if isinstance(answer, Observation) and not answer.state.final:
+        return _alive(evidence, answer)
+    if isinstance(answer, Observation):
+        return _by_accounting(evidence, answer)
+    if answer in (Silence.NO_ANSWER, Silence.NOT_ASKED):
+        return Verdict(JobState.UNKNOWN, detail="the scheduler does not answer")
+    return _absent(evidence)
+
+
+def _named(evidence: Evidence) -> Answer:
+    """The answer, if it is about our job: native ids are recycled."""
+    answer = evidence.answer
+    if isinstance(answer, Observation) and answer.name != evidence.name:
+        return Silence.ABSENT
+    return answer
+
+
+def _by_exit_code(evidence: Evidence, exit_code: Marker, answer: Answer) -> Verdict:
+    if exit_code.value == "0":
+        if not evidence.problems:
+            return Verdict(JobState.SUCCEEDED)
+        detail = "; ".join(f"{key}: {why}" for key, why in sorted(evidence.problems.items()))
+        if evidence.now - exit_code.at < min(SETTLE_SECONDS, evidence.grace):
+            return Verdict(JobState.UNKNOWN, detail=f"it ended, its results are awaited ({detail})")
+        return Verdict(JobState.FAILED, Reason.NO_RESULT, f"exit code 0, but {detail}")
+    failure = evidence.markers.failure
+    if failure is not None and failure.value == "deadline":
+        return Verdict(JobState.FAILED, Reason.TIMEOUT, "it ended itself just before the walltime")
+    if failure is not None:
+        reason = Reason.SERVER_FAILED if failure.value.startswith("server_") else Reason.EXIT_CODE
+        return Verdict(JobState.FAILED, reason, failure.value.replace("_", " "))
+    if evidence.markers.signal is not None:
+        return _stopped(evidence, answer, f"stopped by signal {evidence.markers.signal.value}")
+    reason = _explained(answer, default=Reason.EXIT_CODE)
+    return Verdict(JobState.FAILED, reason, f"exit code {exit_code.value}{_failed_tasks(evidence)}")
+
+
+def _stopped(evidence: Evidence, answer: Answer, detail: str) -> Verdict:
+    """It was told to stop; the scheduler may explain by whom and why."""
+    reason = _explained(answer, default=Reason.EXIT_CODE)
+    if evidence.cancelling or _is_cancelled(answer):
+        return Verdict(JobState.CANCELLED, detail=detail)
+    if reason is Reason.EXIT_CODE and _reached_walltime(evidence):
+        reason = Reason.TIMEOUT
+    return Verdict(JobState.FAILED, reason, detail)
+
+
+def _alive(evidence: Evidence, answer: Observation) -> Verdict:
+    if evidence.markers.started is not None and answer.state is JobState.PENDING:
+        return Verdict(JobState.RUNNING, detail=evidence.markers.phase)
+    detail = evidence.markers.phase if answer.state is JobState.RUNNING else answer.detail
+    return Verdict(answer.state, detail=detail)
+
+
+def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
+    """The scheduler says it ended, and the job itself told nothing."""
+    said = answer.detail or answer.native_state
+    if answer.state is JobState.CANCELLED:
+        return Verdict(JobState.CANCELLED, detail=said)
+    if answer.reason not in (None, Reason.EXIT_CODE):
+        return Verdict(JobState.FAILED, answer.reason, said)
+    since = evidence.absent_since if evidence.absent_since is not None else evidence.now
+    if evidence.now - since < min(SETTLE_SECONDS, evidence.grace):
+        return Verdict(JobState.UNKNOWN, detail="it ended, its exit code is awaited")
+    if evidence.cancelling:
+        return Verdict(JobState.CANCELLED, detail=said)
+    if answer.exit_status == 0:
+        return Verdict(JobState.FAILED, Reason.NO_RESULT, "it ended without leaving an exit code")
+    if _reached_walltime(evidence):
+        return Verdict(JobState.FAILED, Reason.TIMEOUT, "killed at the walltime")
+    if answer.exit_status is None:
+        return Verdict(JobState.FAILED, Reason.VANISHED, "it ended without leaving an exit code")
+    return Verdict(JobState.FAILED, Reason.EXIT_CODE, _exit_status(answer.exit_status))
+
+
+def _absent(evidence: Evidence) -> Verdict:
+    if not evidence.accepted and evidence.markers.started is None:
+        if evidence.now - evidence.submitting_at < evidence.submit_timeout + evidence.grace:
+            return Verdict(
+                JobState.UNKNOWN, detail="the scheduler's answer was lost; it is looked for by name"
+            )
+        return Verdict(JobState.FAILED, Reason.SUBMIT_FAILED, "the scheduler never took it")
+    if evidence.absent_since is None or evidence.now - evidence.absent_since < evidence.grace:
+        return Verdict(JobState.UNKNOWN, detail="not in the queue; waiting for its exit code")
+    if evidence.cancelling:
+        return Verdict(JobState.CANCELLED, detail="gone from the queue after it was cancelled")
+    if _reached_walltime(evidence):
+        return Verdict(JobState.FAILED, Reason.TIMEOUT, "gone at the walltime, without a word")
+    return Verdict(
+        JobState.FAILED,
+        Reason.VANISHED,
+        f"in no queue and no accounting for {evidence.grace:g} s, and it left no exit code",
+    )
+
+
+def _reached_walltime(evidence: Evidence) -> bool:
+    """Whether it ran until its walltime; by the job's own clock where it told its end."""
+    started, exit_code = evidence.markers.started, evidence.markers.exit_code
+    if started is None:
+        return False
+    if exit_code is not None:
+        return exit_code.at - started.at >= evidence.walltime - WALLTIME_SLACK
+    ended = evidence.absent_since if evidence.absent_since is not None else evidence.now
+    return ended - started.at >= evidence.walltime - WALLTIME_SLACK
+
+
+def _explained(answer: Answer, *, default: Reason) -> Reason:
+    if isinstance(answer, Observation) and answer.state is JobState.FAILED and answer.reason:
+        return answer.reason
+    return default
+
+
+def _is_cancelled(answer: Answer) -> bool:
+    return isinstance(answer, Observation) and answer.state is JobState.CANCELLED
+
+
+def _failed_tasks(evidence: Evidence) -> str:
+    failed = [
+        key
+        for key, task in evidence.markers.tasks.items()
+        if task.exit_code is not None and task.exit_code.value != "0"
+    ]
+    return f" of {', '.join(failed)}" if failed else ""
+
+
+def _exit_status(status: int) -> str:
+    if status < 0:
+        return f"killed by signal {SIGNAL_NAMES.get(-status, str(-status))}"
+    return f"exit status {status}, and it left no exit code"

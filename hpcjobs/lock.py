@@ -1,0 +1,89 @@
+"""One writer at a time in a workspace, also across login nodes that share its disk.
+
+A lock file made with O_EXCL holds host, pid, start time and boot of its owner. One whose owner is
+dead is taken over on the owner's own host only: no other can know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hpcjobs.errors import LockedError
+from hpcjobs.files import write_once
+from hpcjobs.processes import ProcessIdentity, hostname
+
+
+@contextlib.contextmanager
+def workspace_lock(path: Path, *, wait: float = 60.0) -> Iterator[None]:
+    """Hold the lock file `path` during the block.
+
+    Args:
+        path: the lock file; its directory is created.
+        wait: seconds to wait for another owner.
+
+    Raises:
+        LockedError: another process still holds it after that time.
+        StorageError: the directory cannot be written.
+    """
+    identity = ProcessIdentity.of(os.getpid())
+    content = json.dumps(
+        {"host": hostname(), **(identity.to_json() if identity else {}), "since": time.time()}
+    )
+    end = time.monotonic() + wait
+    while not write_once(path, content):
+        _remove_if_stale(path)
+        if time.monotonic() >= end:
+            raise LockedError(
+                f"another hpcjobs is writing in this workspace: {_owner(path)}",
+                where=str(path),
+                do="wait for it; if its host is gone for good, remove that file",
+            )
+        time.sleep(0.1)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if path.read_text() == content:
+                path.unlink()
+
+
+def _remove_if_stale(path: Path) -> None:
+    """Remove the lock of a dead process of this host; only one process at a time does so."""
+    content = _read(path)
+    if content is None or not _is_stale(content):
+        return
+    guard = path.with_name(f".{path.name}.{hostname()}.guard")
+    with guard.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if _read(path) == content:
+            path.unlink(missing_ok=True)
+
+
+def _is_stale(content: str) -> bool:
+    try:
+        owner = json.loads(content)
+        return owner["host"] == hostname() and not ProcessIdentity.from_json(owner).is_alive()
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = json.loads(_read(path) or "")
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(owner["since"]))
+        return f"process {owner['pid']} on {owner['host']} since {since}"
+    except (ValueError, KeyError, TypeError):
+        return "an unknown process"

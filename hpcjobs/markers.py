@@ -1,0 +1,90 @@
+"""The facts that a job writes beside its script: read here, written by templates/job.sh.j2.
+
+A marker is a file `VALUE TIME\\n`, written once by rename. One that is not whole does not count.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_CONTENT = re.compile(r"(?P<value>.*) (?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n", re.DOTALL)
+_TASK = re.compile(r"task\.(?P<key>.+)\.(?P<what>started|exit_code)")
+_OWN = ("started", "restarted", "ready", "server_version", "signal", "failure", "exit_code")
+
+
+@dataclass(frozen=True)
+class Marker:
+    """One fact."""
+
+    value: str
+    at: float
+    """Epoch seconds, by the compute node's clock."""
+
+
+@dataclass(frozen=True)
+class TaskMarkers:
+    """How far one task came."""
+
+    started: Marker | None = None
+    exit_code: Marker | None = None
+
+
+@dataclass(frozen=True)
+class Markers:
+    """All that an attempt has told so far."""
+
+    started: Marker | None = None
+    restarted: Marker | None = None
+    ready: Marker | None = None
+    server_version: Marker | None = None
+    signal: Marker | None = None
+    failure: Marker | None = None
+    exit_code: Marker | None = None
+    tasks: Mapping[str, TaskMarkers] = field(default_factory=dict)
+
+    @property
+    def phase(self) -> str:
+        """What it is busy with, for people: empty before its start."""
+        if self.started is None:
+            return ""
+        if self.exit_code is not None:
+            return "ended"
+        running = [key for key, task in self.tasks.items() if task.exit_code is None]
+        if running:
+            return f"evaluating {running[-1]}"
+        return "ready" if self.ready else "starting the server"
+
+
+def read_markers(directory: Path) -> Markers:
+    """The markers of an attempt; what is not there, or not whole, is None.
+
+    The directory is listed first: that makes NFS look again.
+    """
+    own: dict[str, Marker | None] = {}
+    tasks: dict[str, dict[str, Marker | None]] = {}
+    try:
+        names = sorted(path.name for path in directory.iterdir())
+    except OSError:
+        return Markers()
+    for name in names:
+        match = _TASK.fullmatch(name)
+        if name in _OWN:
+            own[name] = _read(directory / name)
+        elif match:
+            tasks.setdefault(match["key"], {})[match["what"]] = _read(directory / name)
+    return Markers(**own, tasks={key: TaskMarkers(**found) for key, found in tasks.items()})
+
+
+def _read(path: Path) -> Marker | None:
+    try:
+        match = _CONTENT.fullmatch(path.read_text(errors="replace"))
+    except OSError:
+        return None
+    if match is None:
+        return None
+    when = datetime.datetime.strptime(match["at"], "%Y-%m-%dT%H:%M:%SZ")
+    return Marker(match["value"], when.replace(tzinfo=datetime.timezone.utc).timestamp())

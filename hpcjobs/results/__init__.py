@@ -1,0 +1,1 @@
+"""The results of evaluators: read whole, aggregated, and never guessed at."""

@@ -1,0 +1,124 @@
+"""Which results of which attempts count for a model: from the store to result files.
+
+For each task the job that was submitted last decides. Where that one has no result (yet), the
+result of an earlier job counts only if it was made under the same settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hpcjobs.model import Job, JobState, TaskRun
+from hpcjobs.results.checking import task_results
+from hpcjobs.results.result_file import ResultFile
+from hpcjobs.store import AttemptRecord, JobRecord, Store
+from hpcjobs.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one aggregated_results.json is about."""
+
+    result_prefix: str
+    model: str
+    settings_name: str
+    max_samples: int | None
+    """Trial runs on a few samples are another result, and are kept apart."""
+
+    @property
+    def subdirectory(self) -> str:
+        """The last part of the path of its results."""
+        limited = f"max_samples_{self.max_samples}" if self.max_samples is not None else ""
+        return "/".join(filter(None, (self.settings_name, limited)))
+
+    @property
+    def name(self) -> str:
+        """The model as it is named in result files: with the provider's prefix."""
+        return "/".join(filter(None, (self.result_prefix, self.model)))
+
+
+@dataclass
+class Standing:
+    """Where one task of an evaluation stands."""
+
+    task: TaskRun
+    job: Job
+    attempt: AttemptRecord | None
+    done: bool = False
+    finished: bool = True
+    """Whether nothing is under way that may still change it."""
+    why: str = ""
+    """Why it is not done."""
+    files: tuple[ResultFile, ...] = ()
+
+
+@dataclass
+class Collected:
+    """All that is known of one evaluation."""
+
+    evaluation: Evaluation
+    settings_path: str = ""
+    settings_version: str = ""
+    standings: list[Standing] = field(default_factory=list)
+
+
+def collect(workspace: Workspace, store: Store, models: Iterable[str] = ()) -> list[Collected]:
+    """Every evaluation of these models (none given: of all), with its result files."""
+    wanted = set(models)
+    groups: dict[Evaluation, list[JobRecord]] = {}
+    for record in store.jobs.values():
+        job = record.job
+        if not wanted or job.model in wanted:
+            key = Evaluation(job.result_prefix, job.model, job.settings_name, job.max_samples)
+            groups.setdefault(key, []).append(record)
+    return [_collected(workspace, key, records) for key, records in groups.items()]
+
+
+def _collected(workspace: Workspace, evaluation: Evaluation, records: list[JobRecord]) -> Collected:
+    records = sorted(records, key=_last_submission)
+    latest = records[-1].job
+    by_task: dict[str, list[tuple[JobRecord, TaskRun]]] = {}
+    for record in records:
+        for task in record.job.tasks:
+            by_task.setdefault(task.key, []).append((record, task))
+    return Collected(
+        evaluation,
+        settings_path=latest.settings_path,
+        settings_version=latest.settings_version,
+        standings=[_standing(workspace, entries) for entries in by_task.values()],
+    )
+
+
+def _standing(workspace: Workspace, entries: list[tuple[JobRecord, TaskRun]]) -> Standing:
+    """Where a task stands, given its jobs in the order of their submission."""
+    newest, task = entries[-1]
+    standing = Standing(task, newest.job, newest.last, finished=not newest.active)
+    for record, earlier in reversed(entries):
+        if (earlier, record.job.settings_version) != (task, newest.job.settings_version):
+            continue
+        for attempt in reversed(record.attempts):
+            if attempt.state is not JobState.SUCCEEDED:
+                continue
+            found = task_results(
+                record.job, earlier, workspace.attempt(record.job.id, attempt.number)
+            )
+            if found.files and not found.problems:
+                standing.job, standing.attempt = record.job, attempt
+                standing.done, standing.files = True, found.files
+                return standing
+            standing.why = found.problems[0].why if found.problems else "its result is gone"
+    standing.why = standing.why or _why(newest)
+    return standing
+
+
+def _why(record: JobRecord) -> str:
+    attempt = record.last
+    if attempt is None:
+        return "not submitted"
+    reason = f"{attempt.reason.value}: " if attempt.reason else ""
+    return f"{attempt.state.value} {reason}{attempt.detail}".rstrip(" :")
+
+
+def _last_submission(record: JobRecord) -> float:
+    return record.attempts[-1].submitting_at if record.attempts else 0.0

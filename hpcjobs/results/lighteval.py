@@ -1,0 +1,105 @@
+"""What a result file of lighteval says.
+
+0.8 (also Swallow's fork) writes keys `suite|task:subset|fewshots`, and the same without `|fewshots`
+in config_tasks; 0.13 writes `task:subset|fewshots` in both, and -1 for every number of samples.
+Only what is named here is taken: config_general also holds the API key, in clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpcjobs.errors import printable
+from hpcjobs.results.result_file import (
+    Content,
+    Entry,
+    ResultError,
+    count,
+    duration,
+    finite,
+    mapping,
+    metric_value,
+    split_subset,
+)
+
+_STDERR = "_stderr"
+
+
+def read(document: Mapping[str, Any]) -> Content:
+    """What the file's JSON object says; averages over tasks are left out.
+
+    Raises:
+        ResultError: a part is missing or of another shape, a number is none, or no task is there.
+    """
+    if "config_general" not in document:
+        raise ResultError("not a result of lighteval: config_general is missing")
+    general = mapping(document["config_general"], "config_general")
+    configs = mapping(document.get("config_tasks"), "config_tasks")
+    results = mapping(document.get("results"), "results")
+    entries = tuple(
+        _entry(task, mapping(values, f"the result of {printable(task)}"), configs)
+        for task, values in results.items()
+        if not _is_average(task)
+    )
+    if not entries:
+        raise ResultError("it holds no results")
+    return Content(
+        model=_model(general),
+        entries=entries,
+        version=_version(general),
+        seconds=_seconds(general),
+    )
+
+
+def _is_average(task: str) -> bool:
+    """Whether the key is of an average that lighteval adds: `all`, `task:_average|0`."""
+    return task == "all" or split_subset(task)[1].split(":")[-1] == "_average"
+
+
+def _entry(task: str, values: Mapping[str, Any], configs: Mapping[str, Any]) -> Entry:
+    metrics = {
+        name: metric_value(value, task, name)
+        for name, value in values.items()
+        if not name.endswith(_STDERR)
+    }
+    if not metrics:
+        raise ResultError(f"the result of {printable(task)} has no metric")
+    stderrs = {
+        name.removesuffix(_STDERR): number
+        for name, value in values.items()
+        if name.endswith(_STDERR) and (number := finite(value)) is not None
+    }
+    config = configs.get(task, configs.get(task.rpartition("|")[0]))
+    if not isinstance(config, dict):
+        return Entry(task, metrics, stderrs)
+    return Entry(
+        task,
+        metrics,
+        stderrs,
+        samples=count(config.get("effective_num_docs")),
+        original=count(config.get("original_num_docs")),
+    )
+
+
+def _model(general: Mapping[str, Any]) -> str:
+    model = general.get("model_name")
+    if model is None and isinstance(general.get("model_config"), dict):
+        model = general["model_config"].get("model_name")
+    if not isinstance(model, str) or not model:
+        raise ResultError("config_general does not name the model")
+    return model
+
+
+def _version(general: Mapping[str, Any]) -> str | None:
+    """The commit of lighteval, which is `?` unless it ran from a checkout."""
+    sha = general.get("lighteval_sha")
+    return sha if isinstance(sha, str) and sha not in ("", "?") else None
+
+
+def _seconds(general: Mapping[str, Any]) -> float | None:
+    """lighteval's start and end are not times of day, but their difference is in seconds."""
+    if "total_evaluation_time_secondes" in general:
+        return duration(general["total_evaluation_time_secondes"])
+    start, end = finite(general.get("start_time")), finite(general.get("end_time"))
+    return None if start is None or end is None else duration(end - start)

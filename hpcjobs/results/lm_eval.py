@@ -1,0 +1,108 @@
+"""What a result file of lm_eval (0.4) says.
+
+A metric's key is `metric,filter`; keys without a comma (`alias`, `name`, `sample_len`, …) describe
+the task. Groups stand among the tasks, some of them without any metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hpcjobs.errors import printable
+from hpcjobs.results.result_file import (
+    Content,
+    Entry,
+    ResultError,
+    count,
+    duration,
+    finite,
+    mapping,
+    metric_value,
+)
+
+_STDERR = "_stderr"
+
+
+def read(document: Mapping[str, Any]) -> Content:
+    """What the file's JSON object says.
+
+    Raises:
+        ResultError: a part is missing or of another shape, a number is none, or no task is there.
+    """
+    if "config_general" in document or "config" not in document:
+        raise ResultError("not a result of lm_eval")
+    results = mapping(document.get("results"), "results")
+    entries = []
+    for task, values in results.items():
+        entry = _entry(task, mapping(values, f"the result of {printable(task)}"), document)
+        if entry.metrics:
+            entries.append(entry)
+        elif not _members(document, task):
+            raise ResultError(f"the result of {printable(task)} has no metric")
+    if not entries:
+        raise ResultError("it holds no results")
+    version = document.get("lm_eval_version")
+    return Content(
+        model=_model(document),
+        entries=tuple(entries),
+        version=version if isinstance(version, str) else None,
+        seconds=duration(document.get("total_evaluation_time_seconds")),
+    )
+
+
+def _entry(task: str, values: Mapping[str, Any], document: Mapping[str, Any]) -> Entry:
+    metrics, stderrs = {}, {}
+    for key, value in values.items():
+        name, comma, filter_name = key.partition(",")
+        if not comma:
+            continue
+        if name.endswith(_STDERR):
+            if (number := finite(value)) is not None:  # `N/A` where there is none
+                stderrs[name.removesuffix(_STDERR) + comma + filter_name] = number
+        else:
+            metrics[key] = metric_value(value, task, key)
+    return Entry(
+        task,
+        metrics,
+        stderrs,
+        samples=_samples(document, task, "effective"),
+        original=_samples(document, task, "original"),
+    )
+
+
+def _samples(
+    document: Mapping[str, Any], task: str, kind: str, above: frozenset[str] = frozenset()
+) -> int | None:
+    """How many samples the task has, or all tasks of the group together; None if any is unknown."""
+    counts = document.get("n-samples")
+    if isinstance(counts, dict) and isinstance(counts.get(task), dict):
+        return count(counts[task].get(kind))
+    members = _members(document, task)
+    if not members or task in above:
+        return None
+    numbers = [_samples(document, member, kind, above | {task}) for member in members]
+    known = [number for number in numbers if number is not None]
+    return sum(known) if len(known) == len(numbers) else None
+
+
+def _members(document: Mapping[str, Any], task: str) -> list[str]:
+    """The tasks of a group; none for a plain task."""
+    groups = document.get("group_subtasks")
+    members = groups.get(task) if isinstance(groups, dict) else None
+    return [member for member in members if isinstance(member, str)] if members else []
+
+
+def _model(document: Mapping[str, Any]) -> str:
+    """`model_name`, which early 0.4 versions did not write; they had it in the arguments only."""
+    model = document.get("model_name")
+    config = document["config"]
+    if model is None and isinstance(config, dict):
+        arguments = config.get("model_args")
+        if isinstance(arguments, str):
+            arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
+        if isinstance(arguments, dict):
+            model = arguments.get("model", arguments.get("pretrained"))
+    if not isinstance(model, str) or not model:
+        raise ResultError("it does not name the model")
+    return model

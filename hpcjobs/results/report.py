@@ -1,0 +1,128 @@
+"""aggregated_results.json: the numbers, and beside them what they were made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hpcjobs import __version__
+from hpcjobs.config.metrics import MetricTable
+from hpcjobs.files import write_json
+from hpcjobs.markers import read_markers
+from hpcjobs.results.aggregate import NO_VALUE, Aggregate, MetricValue, aggregate, as_json
+from hpcjobs.results.collect import Collected, Standing
+from hpcjobs.workspace import Workspace
+
+FILE_NAME = "aggregated_results.json"
+
+
+def aggregate_collected(table: MetricTable, collected: Collected) -> Aggregate:
+    """The numbers of one evaluation.
+
+    A value that lacks subsets would be the average of something else than its name says: it has no
+    value here, and says why.
+    """
+    files = [file for standing in collected.standings for file in standing.files]
+    return aggregate(table, files, _planned_sets(table, collected) or None)
+
+
+def as_document(workspace: Workspace, collected: Collected, result: Aggregate) -> dict[str, Any]:
+    """The whole content of aggregated_results.json."""
+    partial = {name: value for name, value in result.values.items() if value.missing}
+    document = as_json(result, collected.evaluation.name)
+    for name in partial:
+        document["results"][name] = NO_VALUE
+    document["overall"] = ",".join(str(value) for value in document["results"].values())
+    waiting = [one for one in collected.standings if not one.done and not one.finished]
+    failed = [one for one in collected.standings if not one.done and one.finished]
+    document["custom_settings"] = {
+        "path": collected.settings_path,
+        "name": collected.evaluation.settings_name,
+        "version": collected.settings_version,
+    }
+    document["hpcjobs"] = {
+        "version": __version__,
+        "complete": not waiting and not failed and NO_VALUE not in document["results"].values(),
+        "max_samples": collected.evaluation.max_samples,
+        "missing": {
+            name: _why_missing(value)
+            for name, value in result.values.items()
+            if document["results"][name] == NO_VALUE
+        },
+        "unfinished": {one.task.key: one.why for one in waiting},
+        "failed": {one.task.key: one.why for one in failed},
+        "suspect": {},
+        "not_in_any_metric": list(result.unused),
+        "values": {
+            name: _provenance(workspace, collected, value)
+            for name, value in result.values.items()
+            if value.files
+        },
+    }
+    return document
+
+
+def write_report(workspace: Workspace, collected: Collected, document: dict[str, Any]) -> Path:
+    """Write the document below the workspace's `results/`, whole; its path."""
+    evaluation = collected.evaluation
+    directory = workspace.results(
+        evaluation.result_prefix, evaluation.model, evaluation.subdirectory
+    )
+    path = directory / FILE_NAME
+    write_json(path, document)
+    return path
+
+
+def _planned_sets(table: MetricTable, collected: Collected) -> set[str]:
+    """The sets that hold a metric of one of the tasks, evaluated or not."""
+    scripts = {one.task.script for one in collected.standings}
+    return {
+        metric.set
+        for metric in table.metrics
+        for key in metric.tasks
+        if _script_of(key) in scripts or _script_of(key).partition(":")[0] in scripts
+    }
+
+
+def _script_of(key: str) -> str:
+    """The table's name of a raw task key: `swallow|aime|0` is `aime`."""
+    parts = key.split("|")
+    return parts[1] if len(parts) > 1 else key
+
+
+def _why_missing(value: MetricValue) -> str:
+    if value.missing:
+        return f"no result for the subsets {', '.join(value.missing)}"
+    return value.why or "no result"
+
+
+def _provenance(workspace: Workspace, collected: Collected, value: MetricValue) -> dict[str, Any]:
+    sources = [
+        one for one in collected.standings if {file.path for file in one.files} & set(value.files)
+    ]
+    return {
+        "files": [workspace.shown(path) for path in value.files],
+        "tasks": list(value.tasks),
+        "samples": value.samples,
+        "at": value.at.isoformat() if value.at else None,
+        "seconds": value.seconds,
+        "versions": [*value.versions, *_server_versions(workspace, sources)],
+        "jobs": [_job_of(one) for one in sources],
+        "settings": {one.task.key: dict(one.task.settings) for one in sources},
+    }
+
+
+def _server_versions(workspace: Workspace, sources: list[Standing]) -> list[str]:
+    """What served the model, as the jobs told."""
+    found = []
+    for one in sources:
+        if one.attempt is not None:
+            markers = read_markers(workspace.attempt(one.job.id, one.attempt.number))
+            if markers.server_version is not None:
+                found.append(markers.server_version.value)
+    return list(dict.fromkeys(found))
+
+
+def _job_of(standing: Standing) -> str:
+    number = standing.attempt.number if standing.attempt else 0
+    return f"{standing.job.id}-{number:02d} ({standing.job.service}/{standing.job.node})"

@@ -1,0 +1,153 @@
+"""The journal's events folded into what is known of each job. Pure, but for `load`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpcjobs import journal
+from hpcjobs.errors import InputError, printable, unknown
+from hpcjobs.journal import Event
+from hpcjobs.model import Job, JobState, Reason, TaskRun
+
+
+@dataclass
+class AttemptRecord:
+    """What is known of one attempt."""
+
+    number: int
+    name: str
+    """The scheduler's name for it, unique."""
+    host: str
+    """Where it was submitted."""
+    submitting_at: float
+    native_id: str | None = None
+    submitted_at: float | None = None
+    state: JobState = JobState.SUBMITTING
+    reason: Reason | None = None
+    detail: str = ""
+    absent_since: float | None = None
+    """Since when every answer of the scheduler lacked it."""
+    cancelling: bool = False
+    ended_at: float | None = None
+
+
+@dataclass
+class JobRecord:
+    """What is known of one job."""
+
+    job: Job
+    attempts: list[AttemptRecord] = field(default_factory=list)
+
+    @property
+    def last(self) -> AttemptRecord | None:
+        """The latest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def state(self) -> JobState:
+        """How the job stands: as its latest attempt does."""
+        return self.attempts[-1].state if self.attempts else JobState.PLANNED
+
+    @property
+    def active(self) -> bool:
+        """Whether an attempt of it may be in the queue or running."""
+        return any(not attempt.state.final for attempt in self.attempts)
+
+
+@dataclass
+class Store:
+    """All jobs of a workspace, in the order in which they were planned."""
+
+    jobs: dict[str, JobRecord] = field(default_factory=dict)
+    broken_lines: list[int] = field(default_factory=list)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digest by id."""
+        return {key: record.job.digest for key, record in self.jobs.items()}
+
+    def find(self, prefix: str) -> JobRecord:
+        """The job whose id begins with `prefix` (`-NN` of an attempt's label may follow).
+
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        wanted = prefix.strip().lower().partition("-")[0]
+        matches = [key for key in self.jobs if key.startswith(wanted)] if wanted else []
+        if len(matches) == 1:
+            return self.jobs[matches[0]]
+        if matches:
+            raise InputError(
+                f"{printable(prefix)} is the beginning of {len(matches)} jobs",
+                expected=f"one of: {', '.join(sorted(matches))}",
+            )
+        raise unknown("job", prefix, self.jobs, do="see them with: hpcjobs status")
+
+
+def load(path: Path) -> Store:
+    """The store of a journal file."""
+    content = journal.read(path)
+    return fold(content.events, content.broken_lines)
+
+
+def fold(events: Iterable[Event], broken_lines: Iterable[int] = ()) -> Store:
+    """Apply all events in order. An attempt's end never changes; events that make no sense (an
+    unknown job, an unknown kind of a later version) are passed over.
+    """
+    store = Store(broken_lines=list(broken_lines))
+    for one in events:
+        try:
+            _apply(store, one)
+        except (KeyError, TypeError, ValueError):
+            continue
+    return store
+
+
+def _apply(store: Store, one: Event) -> None:
+    kind, key, at = one["event"], one["job"], journal.epoch(one["at"])
+    if kind == journal.PLANNED:
+        store.jobs.setdefault(key, JobRecord(job_from_json(one["spec"])))
+        return
+    record = store.jobs[key]
+    number = int(one["attempt"])
+    if kind == journal.SUBMITTING:
+        if not any(attempt.number == number for attempt in record.attempts):
+            record.attempts.append(AttemptRecord(number, one["name"], one["host"], at))
+        return
+    attempt = next(attempt for attempt in record.attempts if attempt.number == number)
+    if attempt.state.final:
+        return
+    if kind == journal.SUBMITTED:
+        attempt.native_id = str(one["native_id"])
+        attempt.submitted_at = at
+        attempt.state = JobState.PENDING
+    elif kind == journal.CANCELLING:
+        attempt.cancelling = True
+    elif kind in (journal.SEEN, journal.ENDED):
+        state = JobState(one["state"])
+        if state.final != (kind == journal.ENDED):
+            return
+        attempt.state = state
+        attempt.reason = Reason(one["reason"]) if one.get("reason") else None
+        attempt.detail = one.get("detail", "")
+        attempt.absent_since = one.get("absent_since")
+        attempt.ended_at = at if state.final else None
+
+
+def job_to_json(job: Job) -> dict[str, Any]:
+    """A job as plain values for the journal."""
+    return dataclasses.asdict(job)
+
+
+def job_from_json(value: dict[str, Any]) -> Job:
+    """The reverse of `job_to_json`."""
+    known = {one.name for one in dataclasses.fields(Job)}
+    fields = {key: one for key, one in value.items() if key in known}
+    fields["tasks"] = tuple(TaskRun(**task) for task in value["tasks"])
+    for name in ("devices", "model_names"):
+        fields[name] = tuple(value.get(name, ()))
+    return Job(**fields)

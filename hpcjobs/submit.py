@@ -1,0 +1,246 @@
+"""Submitting and cancelling: the intent is written down before the act.
+
+A crash at any line leaves either nothing, or an intent whose job is found again by its unique name
+(hpcjobs.observe adopts it), never a lost or a doubled job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+from hpcjobs import journal
+from hpcjobs.commands import run
+from hpcjobs.errors import HpcjobsError, SchedulerUnavailableError, SubmitRefusedError
+from hpcjobs.files import write_once
+from hpcjobs.lock import workspace_lock
+from hpcjobs.model import Attempt, Job, JobState, Reason, Service
+from hpcjobs.observe import lock_file, update
+from hpcjobs.plan import job_name
+from hpcjobs.processes import hostname
+from hpcjobs.render import Renderer, write_script
+from hpcjobs.schedulers import live
+from hpcjobs.store import AttemptRecord, JobRecord, Store, job_to_json, load
+from hpcjobs.workspace import Workspace
+
+REFUSALS_IN_A_ROW = 3
+"""After so many the rest is not tried: they would be refused as well."""
+
+
+@dataclass
+class Outcome:
+    """What became of a submission of several jobs."""
+
+    submitted: list[Attempt] = field(default_factory=list)
+    kept: list[JobRecord] = field(default_factory=list)
+    """In the queue or done already: left as they are."""
+    refused: list[tuple[Attempt, HpcjobsError]] = field(default_factory=list)
+    left: list[Job] = field(default_factory=list)
+    """Not tried."""
+    interrupted: bool = False
+    unanswered: HpcjobsError | None = None
+    """The scheduler did not say whether it took the last one."""
+
+
+def give_identity(workspace: Workspace) -> None:
+    """Make sure that the workspace has its random word, before its jobs are planned."""
+    write_once(workspace.identity_file, secrets.token_hex(8) + "\n")
+
+
+def wanted(record: JobRecord | None, again: bool) -> bool:
+    """Whether a job is to be submitted, as it stands."""
+    if record is None:
+        return True
+    return not record.active and (again or record.state is not JobState.SUCCEEDED)
+
+
+def next_attempt(workspace: Workspace, record: JobRecord | None, job: Job) -> Attempt:
+    """The attempt that would be submitted: its number is new in the journal and on the disk."""
+    number = max((attempt.number for attempt in record.attempts), default=0) + 1 if record else 1
+    while workspace.attempt(job.id, number).exists():
+        number += 1
+    return Attempt(job, number)
+
+
+def submit(
+    workspace: Workspace,
+    service: Service,
+    renderer: Renderer,
+    jobs: Sequence[Job],
+    *,
+    again: bool = False,
+    report: Callable[[Attempt, str], None] = lambda attempt, native_id: None,
+) -> Outcome:
+    """Submit all jobs that are neither in the queue nor done.
+
+    Args:
+        workspace: where they are recorded.
+        service: where they run.
+        renderer: makes their scripts.
+        jobs: what is asked for.
+        again: submit also what is done.
+        report: called after each that was taken, with its native id.
+
+    Raises:
+        LockedError: another hpcjobs is writing in this workspace.
+        StorageError: something could not be written; nothing was then submitted without a record.
+    """
+    outcome = Outcome()
+    live(service.scheduler)  # before anything is written
+    with workspace_lock(lock_file(workspace)), _interrupt_later() as interrupted:
+        store = load(workspace.journal)
+        update(workspace, store, record=True)
+        for index, job in enumerate(jobs):
+            if interrupted():
+                outcome.interrupted = True
+                outcome.left = list(jobs[index:])
+                break
+            record = store.jobs.get(job.id)
+            if record is not None and not wanted(record, again):
+                outcome.kept.append(record)
+                continue
+            attempt = next_attempt(workspace, record, job)
+            try:
+                native_id = _submit_one(workspace, service, renderer, store, attempt)
+            except SubmitRefusedError as error:
+                outcome.refused.append((attempt, error))
+                if len(outcome.refused) >= REFUSALS_IN_A_ROW and not outcome.submitted:
+                    outcome.left = list(jobs[index + 1 :])
+                    break
+            except SchedulerUnavailableError as error:
+                outcome.unanswered = error
+                outcome.left = list(jobs[index + 1 :])
+                break
+            else:
+                outcome.submitted.append(attempt)
+                report(attempt, native_id)
+    return outcome
+
+
+def _submit_one(
+    workspace: Workspace, service: Service, renderer: Renderer, store: Store, attempt: Attempt
+) -> str:
+    """Record the intent, submit, record the answer; the native id."""
+    module, job = live(service.scheduler), attempt.job
+    script = renderer.render(attempt)
+    write_script(script, script.path)
+    now = time.time()
+    events = []
+    if job.id not in store.jobs:
+        store.jobs[job.id] = JobRecord(job)
+        events.append(journal.event(journal.PLANNED, now, job.id, spec=job_to_json(job)))
+    name = job_name(attempt)
+    store.jobs[job.id].attempts.append(AttemptRecord(attempt.number, name, hostname(), now))
+    events.append(
+        journal.event(journal.SUBMITTING, now, job.id, attempt.number, name=name, host=hostname())
+    )
+    journal.append(workspace.journal, events)
+    try:
+        native_id = module.parse_submit(run(script.argv, timeout=service.submit_timeout))
+    except SubmitRefusedError as error:
+        journal.append(
+            workspace.journal,
+            [
+                journal.event(
+                    journal.ENDED,
+                    time.time(),
+                    job.id,
+                    attempt.number,
+                    state=JobState.FAILED.value,
+                    reason=Reason.SUBMIT_FAILED.value,
+                    detail=error.what,
+                )
+            ],
+        )
+        raise
+    journal.append(
+        workspace.journal,
+        [
+            journal.event(
+                journal.SUBMITTED, time.time(), job.id, attempt.number, native_id=native_id
+            )
+        ],
+    )
+    return native_id
+
+
+def cancel(
+    workspace: Workspace, records: Sequence[JobRecord], services: Callable[[str], Service]
+) -> list[str]:
+    """Cancel the unfinished attempts of these jobs.
+
+    Returns:
+        Warnings for people: attempts that could not be reached.
+
+    Raises:
+        LockedError, StorageError: as for `submit`.
+    """
+    warnings: list[str] = []
+    with workspace_lock(lock_file(workspace)):
+        store = load(workspace.journal)
+        warnings += update(workspace, store, record=True)
+        chosen: dict[str, list[tuple[JobRecord, AttemptRecord]]] = {}
+        for record in (store.jobs[one.job.id] for one in records):
+            for attempt in record.attempts:
+                if not attempt.state.final:
+                    chosen.setdefault(record.job.service, []).append((record, attempt))
+        now = time.time()
+        journal.append(
+            workspace.journal,
+            [
+                journal.event(journal.CANCELLING, now, record.job.id, attempt.number)
+                for pairs in chosen.values()
+                for record, attempt in pairs
+            ],
+        )
+        for name, pairs in chosen.items():
+            warnings += _cancel_all(services(name), [attempt for _, attempt in pairs])
+    return warnings
+
+
+def _cancel_all(service: Service, attempts: Sequence[AttemptRecord]) -> list[str]:
+    module = live(service.scheduler)
+    warnings: list[str] = []
+    ids = []
+    for attempt in attempts:
+        if module.SINGLE_HOST and attempt.host != hostname():
+            warnings.append(f"{attempt.name} runs on {attempt.host}: cancel it there")
+        elif attempt.native_id is None:
+            warnings.append(f"{attempt.name}: its answer was lost; cancel again once it is found")
+        else:
+            ids.append(attempt.native_id)
+    if ids:
+        try:
+            result = run(module.cancel_argv(ids), timeout=60.0)
+        except SchedulerUnavailableError as error:
+            return [*warnings, error.what]
+        if result.returncode != 0:
+            warnings.append(result.stderr.strip() or result.stdout.strip())
+    return warnings
+
+
+@contextlib.contextmanager
+def _interrupt_later() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C wait for the end of the step under way; a second one ends at once."""
+    asked = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        previous = signal.signal(signal.SIGINT, handler)
+    except ValueError:  # not in the main thread: nobody can interrupt
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
