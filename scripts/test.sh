@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them all: linters, types, unit tests, and the real ones.
+# usage: scripts/test.sh [PYTEST ARGUMENT]...      (with arguments: only pytest, with these)
+set -euo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repository"
+# shellcheck source=scripts/environment.sh
+. scripts/environment.sh
+
+environment=${HPCJOBS_TEST_ENVIRONMENT:-$repository/.venv-test}
+make_environment "$environment" "$repository" --editable '.[demo,predownload]' --group dev
+export PATH=$environment/bin:$PATH
+
+if [ "$#" -gt 0 ]; then
+  exec timeout 1400 python -m pytest "$@"
+fi
+step() { printf '\n== %s\n' "$*"; "$@"; }
+step ruff check .
+step ruff format --check .
+step mypy --strict hpcjobs
+step shellcheck scripts/*.sh .ci/run
+step timeout 1400 python -m pytest -n 2 --dist loadgroup --durations=10 -q
