@@ -58,13 +58,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_once(path: Path, content: str) -> bool:
-    """Make `path` with its content in one step; False if it is there already, whoever made it.
+    """Make `path`, in a directory that exists, with its content in one step.
+
+    Returns:
+        False if it is there already, whoever made it.
 
     Raises:
         StorageError: the directory cannot be written, or the disk is full.
     """
     with explained("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "w") as file:
@@ -75,8 +77,19 @@ def write_once(path: Path, content: str) -> bool:
         except FileExistsError:
             return False
         finally:
-            Path(name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+        sync_directory(path.parent)
         return True
+
+
+def sync_directory(directory: Path) -> None:
+    """Flush the names in `directory` to disk. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def make_directory(path: Path) -> None:

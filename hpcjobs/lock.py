@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcjobs.errors import LockedError
-from hpcjobs.files import write_once
+from hpcjobs.files import make_directory, write_once
 from hpcjobs.processes import ProcessIdentity, hostname
 
 
@@ -36,6 +36,7 @@ def workspace_lock(path: Path, *, wait: float = 60.0) -> Iterator[None]:
         {"host": hostname(), **(identity.to_json() if identity else {}), "since": time.time()}
     )
     end = time.monotonic() + wait
+    make_directory(path.parent)
     while not write_once(path, content):
         _remove_if_stale(path)
         if time.monotonic() >= end:

@@ -17,7 +17,7 @@ from types import FrameType
 from hpcjobs import journal
 from hpcjobs.commands import run
 from hpcjobs.errors import HpcjobsError, SchedulerUnavailableError, SubmitRefusedError
-from hpcjobs.files import write_once
+from hpcjobs.files import make_directory, write_once
 from hpcjobs.lock import workspace_lock
 from hpcjobs.model import Attempt, Job, JobState, Reason, Service
 from hpcjobs.observe import lock_file, update
@@ -49,6 +49,7 @@ class Outcome:
 
 def give_identity(workspace: Workspace) -> None:
     """Make sure that the workspace has its random word, before its jobs are planned."""
+    make_directory(workspace.jobs)
     write_once(workspace.identity_file, secrets.token_hex(8) + "\n")
 
 

@@ -13,15 +13,12 @@ All but job.json are made exclusively: the first one to write a file is right.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcjobs.files import explained
+from hpcjobs import files
 from hpcjobs.processes import ProcessIdentity
 
 JOB, CANCEL, START_FAILED, ENDED = "job.json", "cancel.json", "start_failed.json", "ended.json"
@@ -146,37 +143,13 @@ def write_once(path: Path, value: dict[str, Any]) -> bool:
     Raises:
         StorageError: it cannot be written.
     """
-    with explained("write", path):
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(value, file)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)  # noqa: PTH108
-        sync_directory(path.parent)
-    return True
+    return files.write_once(path, json.dumps(value))
 
 
 def write_end(directory: Path, time: float, exit_status: int | None, because: str | None) -> bool:
     """Record a job's end for good; False if it had one. Raises StorageError."""
     end = {"time": time, "exit_status": exit_status, "because": because}
     return write_once(directory / ENDED, end)
-
-
-def sync_directory(directory: Path) -> None:
-    """Flush the names in `directory` to disk. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcjobs.errors import HpcjobsError, LockedError, StorageError
-from hpcjobs.files import explained, write_json
-from hpcjobs.local.job import BROKEN, JOB, Job, Snapshot, read_job, sync_directory
+from hpcjobs.files import explained, sync_directory, write_json
+from hpcjobs.local.job import BROKEN, JOB, Job, Snapshot, read_job
 
 MUTEX_WAIT = 60.0
 """Seconds that a command waits for another one."""
