@@ -25,6 +25,7 @@ def test_a_job_that_succeeds_tells_each_step(start: Start) -> None:
     assert job.markers() == {
         "started": "-",
         "ready": port,
+        "server_version": "vllm 0.0.fake",
         "task.demo_sums.started": "-",
         "task.demo_sums.exit_code": "0",
         "task.ja_gpqa.started": "-",

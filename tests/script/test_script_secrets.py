@@ -98,3 +98,15 @@ def test_a_key_is_not_read_from_a_longer_name(start: Start, workspace: Workspace
     job = start()
     assert job.wait() == 0
     assert "HF_TOKEN" not in job.records_of("lm_eval")[0]["environ"]
+
+
+def test_a_server_gets_the_hubs_key_and_no_other(start: Start, workspace: Workspace) -> None:
+    write_env_file(workspace, "plain")
+    job = start()
+    assert job.wait() == 0, job.log()
+    given = job.records_of("vllm")[0]["environ"]
+    assert {name: given.get(name) for name in KEYS} == {
+        "HF_TOKEN": KEYS["HF_TOKEN"],
+        "OPENAI_API_KEY": None,
+        "DEEPINFRA_API_KEY": None,
+    }

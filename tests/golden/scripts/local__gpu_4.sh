@@ -161,6 +161,7 @@ start() { # ROLE DIRECTORY LOG COMMAND...
   (
     trap '' USR1 USR2
     cd "$directory" || exit 90
+    [ "$role" = evaluator ] || unset OPENAI_API_KEY DEEPINFRA_API_KEY
     HPCJOBS_PART=$token.$role exec setsid -- "$@" 9>&-
   ) >>"$log" 2>&1 &
   started=$!
@@ -231,6 +232,11 @@ launch_server() {
     --gpu-memory-utilization 0.9 --dtype bfloat16
 }
 
+server_version() {
+  ask_server GET /version "$server_key"
+  printf 'vllm %s' "$(sed -n 's/^{"version": *"\([^"]*\)".*/\1/p' <<<"$answer")"
+}
+
 port_in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 choose_port() {
@@ -295,7 +301,11 @@ start_server() { # tries another port where somebody took ours
     say "port $port belongs to another process"
   done
   case $status in
-    0) mark ready "$port" && say "$provider is ready after $SECONDS s" ;;
+    0)
+      mark ready "$port"
+      mark server_version "$(server_version)"
+      say "$provider is ready after $SECONDS s"
+      ;;
     96) fail 96 server_ended 'the server ended while it started; see server.log' ;;
     97) fail 97 server_not_ready "the server was not ready within $start_timeout s; see server.log" ;;
     *) fail 98 server_not_ours 'another server answers at our port' ;;

@@ -165,6 +165,7 @@ start() { # ROLE DIRECTORY LOG COMMAND...
   (
     trap '' USR1 USR2
     cd "$directory" || exit 90
+    [ "$role" = evaluator ] || unset OPENAI_API_KEY DEEPINFRA_API_KEY
     HPCJOBS_PART=$token.$role exec setsid -- "$@" 9>&-
   ) >>"$log" 2>&1 &
   started=$!
