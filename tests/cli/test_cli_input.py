@@ -459,7 +459,7 @@ def ended_jobs(workspace: Path) -> tuple[str, ...]:
     keys = ("abc1234", "abd5678")
     for key in keys:
         facts: list[tuple[str, dict[str, Any]]] = [
-            (journal.SUBMITTING, {"name": f"{key}-01_x", "host": "nowhere"}),
+            (journal.SUBMITTING, {"name": f"{key}-01_x", "place": "nowhere"}),
             (journal.SUBMITTED, {"native_id": "1"}),
             (journal.ENDED, {"state": "FAILED", "reason": "TIMEOUT", "detail": "too long"}),
         ]
