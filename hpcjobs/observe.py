@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -217,13 +218,20 @@ def _query(
         if set(native_ids) <= set(kept["asked"]):
             return {key: _observation(value) for key, value in kept["seen"].items()}
         return None
-    if service.poll_seconds:
-        write_json(path, {"at": time.time(), "asked": [], "seen": {}})  # also if it fails
+    _keep(service, path, (), {})  # also if it fails, it was asked now
     seen = module.parse_query(run(module.query_argv(native_ids), timeout=QUERY_TIMEOUT))
+    _keep(service, path, native_ids, seen)
+    return seen
+
+
+def _keep(
+    service: Service, path: Path, asked: Sequence[str], seen: Mapping[str, Observation]
+) -> None:
+    """Keep an answer for whoever asks next; who cannot write here must do without."""
     if service.poll_seconds:
         shown = {key: asdict(value) for key, value in seen.items()}
-        write_json(path, {"at": time.time(), "asked": list(native_ids), "seen": shown})
-    return seen
+        with suppress(StorageError):
+            write_json(path, {"at": time.time(), "asked": list(asked), "seen": shown})
 
 
 def _read_kept(path: Path) -> dict[str, Any] | None:

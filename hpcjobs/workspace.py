@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcjobs.errors import InputError
+from hpcjobs.files import explained
 
 JOURNAL = Path("jobs", "journal.jsonl")
 _MARKS = (Path("conf", "tasks_runtime.csv"), JOURNAL)
@@ -89,11 +90,15 @@ class Workspace:
 
         The same job in another workspace is another job, and so it is after `jobs/` was deleted: a
         scheduler may still know the old one by its name.
+
+        Raises:
+            StorageError: it is there but cannot be read; the jobs would then have other ids.
         """
-        try:
-            return f"{self.root}:{self.identity_file.read_text().strip()}"
-        except OSError:
-            return str(self.root)
+        with explained("read", self.identity_file):
+            try:
+                return f"{self.root}:{self.identity_file.read_text().strip()}"
+            except FileNotFoundError:
+                return str(self.root)
 
     @property
     def jobs(self) -> Path:

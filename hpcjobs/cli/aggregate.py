@@ -18,7 +18,8 @@ from hpcjobs.errors import ExitCode, unknown
 def aggregate(context: Context, models: tuple[str, ...], as_json: bool) -> int:
     """Collect the results of the jobs into results/.../aggregated_results.json.
 
-    Ends with 0 if every value is there, 1 if one is missing for good, 3 if jobs are under way.
+    Ends with 0 if all that was submitted has its values, 1 if one is missing for good, 3 if jobs
+    are under way.
     """
     from hpcjobs.config.metrics import read_metrics
     from hpcjobs.observe import refresh
@@ -35,7 +36,7 @@ def aggregate(context: Context, models: tuple[str, ...], as_json: bool) -> int:
     code = ExitCode.OK
     written = []
     for one in collect(workspace, view.store, models):
-        document = as_document(workspace, one, aggregate_collected(metrics, one))
+        document = as_document(workspace, metrics, one, aggregate_collected(metrics, one))
         path = write_report(workspace, one, document)
         written.append({"path": str(path), **document})
         if not as_json:

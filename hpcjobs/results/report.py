@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcjobs import __version__
-from hpcjobs.config.metrics import MetricTable
+from hpcjobs.config.metrics import Metric, MetricTable
 from hpcjobs.files import write_json
 from hpcjobs.markers import read_markers
 from hpcjobs.results.aggregate import NO_VALUE, Aggregate, MetricValue, aggregate, as_json
@@ -23,16 +23,22 @@ def aggregate_collected(table: MetricTable, collected: Collected) -> Aggregate:
     value here, and says why.
     """
     files = [file for standing in collected.standings for file in standing.files]
-    return aggregate(table, files, _planned_sets(table, collected) or None)
+    return aggregate(table, files, {metric.set for metric in _asked_for(table, collected)} or None)
 
 
-def as_document(workspace: Workspace, collected: Collected, result: Aggregate) -> dict[str, Any]:
-    """The whole content of aggregated_results.json."""
+def as_document(
+    workspace: Workspace, table: MetricTable, collected: Collected, result: Aggregate
+) -> dict[str, Any]:
+    """The whole content of aggregated_results.json.
+
+    It is complete if every task that was submitted is done and every value made of them is there.
+    """
     partial = {name: value for name, value in result.values.items() if value.missing}
     document = as_json(result, collected.evaluation.name)
     for name in partial:
         document["results"][name] = NO_VALUE
     document["overall"] = ",".join(str(value) for value in document["results"].values())
+    asked_for = [one.name for one in _asked_for(table, collected) if one.name in result.values]
     waiting = [one for one in collected.standings if not one.done and not one.finished]
     failed = [one for one in collected.standings if not one.done and one.finished]
     document["custom_settings"] = {
@@ -42,7 +48,9 @@ def as_document(workspace: Workspace, collected: Collected, result: Aggregate) -
     }
     document["hpcjobs"] = {
         "version": __version__,
-        "complete": not waiting and not failed and NO_VALUE not in document["results"].values(),
+        "complete": not waiting
+        and not failed
+        and not any(document["results"][name] == NO_VALUE for name in asked_for),
         "max_samples": collected.evaluation.max_samples,
         "missing": {
             name: _why_missing(value)
@@ -73,15 +81,17 @@ def write_report(workspace: Workspace, collected: Collected, document: dict[str,
     return path
 
 
-def _planned_sets(table: MetricTable, collected: Collected) -> set[str]:
-    """The sets that hold a metric of one of the tasks, evaluated or not."""
+def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
+    """The metrics of the tasks that were submitted, evaluated or not."""
     scripts = {one.task.script for one in collected.standings}
-    return {
-        metric.set
+    return [
+        metric
         for metric in table.metrics
-        for key in metric.tasks
-        if _script_of(key) in scripts or _script_of(key).partition(":")[0] in scripts
-    }
+        if any(
+            _script_of(key) in scripts or _script_of(key).partition(":")[0] in scripts
+            for key in metric.tasks
+        )
+    ]
 
 
 def _script_of(key: str) -> str:
