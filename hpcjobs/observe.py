@@ -16,7 +16,7 @@ from typing import Any
 from hpcjobs import journal
 from hpcjobs.commands import CommandResult, run
 from hpcjobs.config.services import read_service
-from hpcjobs.errors import HpcjobsError, LockedError, StorageError
+from hpcjobs.errors import HpcjobsError, LockedError, SchedulerUnavailableError, StorageError
 from hpcjobs.evidence import Answer, Evidence, Silence, judge
 from hpcjobs.files import write_json
 from hpcjobs.journal import Event
@@ -199,7 +199,7 @@ def _ask(
             answers |= {one.name: Silence.NOT_ASKED for one in known.values()}
     for one in here:
         if one.native_id is None:
-            found = module.parse_find(run(module.find_argv(one.name), timeout=QUERY_TIMEOUT))
+            found = _find(module, one.name)
             answers[one.name] = found if found is not None else Silence.ABSENT
     return answers
 
@@ -217,11 +217,40 @@ def _query(
         return None
     if service.poll_seconds:
         write_json(path, {"at": time.time(), "asked": [], "seen": {}})  # also if it fails
-    seen = module.parse_query(run(module.query_argv(native_ids), timeout=QUERY_TIMEOUT))
+    seen = dict(module.parse_query(run(module.query_argv(native_ids), timeout=QUERY_TIMEOUT)))
+    unsettled = [key for key in native_ids if key not in seen or seen[key].state.final]
+    told = _history(module, module.history_argv(unsettled) if unsettled else None)
+    for key in unsettled:
+        # A row that is half written has another name: the queue's word is then the better one.
+        name = seen[key].name if key in seen else None
+        if key in told and told[key].state.final and name in (None, told[key].name):
+            seen[key] = told[key]
     if service.poll_seconds:
         shown = {key: asdict(value) for key, value in seen.items()}
         write_json(path, {"at": time.time(), "asked": list(native_ids), "seen": shown})
     return seen
+
+
+def _find(module: SchedulerModule, name: str) -> Observation | None:
+    """The job of that name, from the queue, else from the accounting."""
+    found = module.parse_find(run(module.find_argv(name), timeout=QUERY_TIMEOUT))
+    if found is not None:
+        return found
+    told = _history(module, module.find_history_argv(name))
+    return next((one for one in told.values() if one.name == name), None)
+
+
+def _history(module: SchedulerModule, argv: Sequence[str] | None) -> Mapping[str, Observation]:
+    """What the accounting says, by native id; nothing where there is none or it does not answer.
+
+    The queue has answered by then, so the jobs' own markers and the grace decide without it.
+    """
+    if argv is None:
+        return {}
+    try:
+        return module.parse_history(run(argv, timeout=QUERY_TIMEOUT))
+    except SchedulerUnavailableError:
+        return {}
 
 
 def _read_kept(path: Path) -> dict[str, Any] | None:
