@@ -1,0 +1,49 @@
+"""What the fake evaluators do: ask the server once, write a result, end.
+
+Faults, for all tasks or below the task's name: ignore_term, stray, exit_at_start (see faults.py);
+wait_for (a file); hold (until it is stopped); no_question; exit.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import faults as fakes
+
+
+def run(
+    program: str, *, task: str, url: str, key: str, results: list[str], value: dict[str, object]
+) -> None:
+    """Be an evaluator."""
+    asked = fakes.read_faults("EVALUATOR")
+    faults = {**asked, **asked.get(task, {})}
+    fakes.record(program, task=task)
+    fakes.apply(faults)
+    if "wait_for" in faults:
+        fakes.wait_for(faults["wait_for"])
+    if faults.get("hold"):
+        time.sleep(120)
+    if not faults.get("no_question"):
+        _ask(url, key)
+    if "exit" in faults:
+        sys.exit(faults["exit"])
+    now = datetime.datetime.now().isoformat().replace(":", "-")
+    path = Path(*results, f"results_{now}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False))
+
+
+def _ask(url: str, key: str) -> None:
+    request = urllib.request.Request(
+        url, b"{}", {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    )
+    try:
+        urllib.request.urlopen(request, timeout=60).read()
+    except OSError as error:
+        print(f"the server did not answer: {error}", flush=True)
+        time.sleep(120)  # as evaluators do, which try again for hours

