@@ -179,7 +179,7 @@ def _observation(native_id: str, said: str, exit_code: str, name: str, why: str)
         if state is JobState.PENDING and HELD.search(why):
             state = JobState.HELD
         if state in (JobState.PENDING, JobState.HELD):
-            detail = why if word == "PENDING" and why not in ("", "None") else word
+            detail = why.replace("None", "") if word == "PENDING" else word
             detail += ": it will not start as it is" if NEVER.search(why) else ""
         elif word != "RUNNING":
             detail = word
