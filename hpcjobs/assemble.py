@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcjobs.commands import run
 from hpcjobs.config.environment import PersonalValues, read_personal_values
-from hpcjobs.config.groups import read_groups, select
+from hpcjobs.config.groups import read_task_table, select
 from hpcjobs.config.providers import choose_provider, read_providers
 from hpcjobs.config.services import find_node, read_service
 from hpcjobs.config.settings import (
@@ -18,11 +18,10 @@ from hpcjobs.config.settings import (
     read_task_settings,
     settings_names,
 )
-from hpcjobs.config.tables import read_tasks
 from hpcjobs.errors import InputError, SchedulerUnavailableError, printable
-from hpcjobs.model import Job, Node, Provider, Service, Task
+from hpcjobs.model import Job, Node, Provider, Service
 from hpcjobs.plan import Request, check_model_name, plan
-from hpcjobs.render import Renderer
+from hpcjobs.render import KEYS, Renderer
 from hpcjobs.store import load
 from hpcjobs.workspace import Workspace
 
@@ -63,8 +62,9 @@ class Assembly:
             InputError: a personal value or key is missing, weights do not exist, there are no GPUs.
         """
         self.personal.require_nothing_missing()
-        if self.provider.key:
-            self.personal.require_key(self.provider.key)
+        for key in KEYS:
+            if key == self.provider.key or self.personal.get(key) is not None:
+                self.personal.require_key(key)
         if self.provider.needs_weights:
             for job in self.jobs:
                 path = Path(self.renderer.weights(job.model, job.tasks[0]))
@@ -84,12 +84,6 @@ class Assembly:
                 )
 
 
-def read_table(workspace: Workspace) -> tuple[dict[str, Task], dict[str, tuple[str, ...]]]:
-    """The tasks of the workspace, and its groups."""
-    tasks = read_tasks(workspace.find_file("conf", "tasks_runtime.csv"))
-    return tasks, read_groups(workspace.find_file("conf", "task_groups.yaml"), tasks)
-
-
 def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     """Read the workspace's files and plan the jobs.
 
@@ -100,7 +94,7 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     node = find_node(service, choices.node)
     providers = read_providers(workspace.find_file("conf", "providers.yaml"))
     provider = choose_provider(providers, choices.provider, node)
-    tasks, groups = read_table(workspace)
+    tasks, groups = read_task_table(workspace)
     keys = select(choices.tasks or ("default",), tasks, groups)
     personal = read_personal_values(workspace.env_file)
     request = Request(

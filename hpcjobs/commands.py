@@ -81,9 +81,9 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
     try:
         stdout, stderr = process.communicate(timeout=timeout)
     except BaseException as error:
-        with suppress(ProcessLookupError):
+        # Its pipes are closed, not read to their end: who left the group may hold them open.
+        with process, suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
         if isinstance(error, subprocess.TimeoutExpired):
             raise SchedulerUnavailableError(
                 f"{argv[0]} did not answer within {timeout:g} s"

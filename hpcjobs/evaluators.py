@@ -8,8 +8,14 @@ from collections.abc import Mapping
 from hpcjobs.errors import InputError
 from hpcjobs.model import Provider
 
-OF_THE_SERVER = frozenset({"weights", "max_model_length", "vllm_use_v1", "reasoning_parser"})
+OF_A_SERVER = frozenset({"weights", "max_model_length", "vllm_use_v1", "reasoning_parser"})
 """Settings that are the server's business, whatever evaluator asks it."""
+
+OF_THE_SERVER: Mapping[str | None, frozenset[str]] = {
+    None: frozenset({"reasoning_parser"}),  # who serves elsewhere parses the reasoning there
+    "llamacpp": frozenset({"weights", "max_model_length"}),
+}
+"""Those that reach the server, by its template; all of them where it does not stand here."""
 
 GENERATION: Mapping[str, Mapping[str, str]] = {
     "lighteval": {
@@ -38,17 +44,22 @@ EVALUATOR_PARSERS = frozenset({"deepseek_r1_markup"})
 """Reasoning parsers of the Swallow fork of lighteval; all others are vLLM's."""
 
 
-def check_settings(framework: str, settings: Mapping[str, object], where: str) -> None:
-    """Refuse a setting that this evaluator would ignore: its number would be mislabelled.
+def check_settings(
+    framework: str, provider: Provider, settings: Mapping[str, object], where: str
+) -> None:
+    """Refuse a setting that evaluator and server would ignore: the number would be mislabelled.
 
     Raises:
         InputError: there is one.
     """
-    known = {*GENERATION[framework], *OF_THE_SERVER, "system_message"}
+    served = OF_THE_SERVER.get(provider.server, OF_A_SERVER)
+    known = {*GENERATION[framework], *served, "system_message"}
+    if framework == "lighteval" and settings.get("reasoning_parser") in EVALUATOR_PARSERS:
+        known.add("reasoning_parser")
     for key in settings:
         if key not in known:
             raise InputError(
-                f"the setting {key} has no effect in {framework}",
+                f"the setting {key} has no effect in {framework} with {provider.name}",
                 where=where,
                 expected=f"one of: {', '.join(sorted(known))}",
                 do="choose other settings, or unset it with null",

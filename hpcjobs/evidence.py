@@ -23,6 +23,13 @@ WALLTIME_SLACK = 15.0
 SIGNAL_NAMES = {2: "INT", 6: "ABRT", 9: "KILL", 11: "SEGV", 15: "TERM"}
 
 
+_RESTARTED = Verdict(
+    JobState.FAILED,
+    Reason.PREEMPTED,
+    "the site cut it off and started it again, which it refuses; submit it anew",
+)
+
+
 class Silence(Enum):
     """What a scheduler says of a job that it does not tell of."""
 
@@ -59,7 +66,7 @@ class Evidence:
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict on one attempt."""
-    markers, answer = evidence.markers, _named(evidence)
+    markers, answer = evidence.markers, _about_it(evidence)
     if markers.exit_code is not None:
         return _by_exit_code(evidence, markers.exit_code, answer)
     if isinstance(answer, Observation) and not answer.state.final:
@@ -71,7 +78,7 @@ def judge(evidence: Evidence) -> Verdict:
     return _absent(evidence)
 
 
-def _named(evidence: Evidence) -> Answer:
+def _about_it(evidence: Evidence) -> Answer:
     """The answer, if it is about our job: native ids are recycled."""
     answer = evidence.answer
     if isinstance(answer, Observation) and answer.name != evidence.name:
@@ -91,24 +98,25 @@ def _by_exit_code(evidence: Evidence, exit_code: Marker, answer: Answer) -> Verd
     if failure is not None and failure.value == "deadline":
         return Verdict(JobState.FAILED, Reason.TIMEOUT, "it ended itself just before the walltime")
     if failure is not None:
-        reason = Reason.SERVER_FAILED if failure.value.startswith("server_") else Reason.EXIT_CODE
+        ours = failure.value.startswith("server_")
+        reason = _explained(answer, Reason.SERVER_FAILED if ours else Reason.EXIT_CODE)
         return Verdict(JobState.FAILED, reason, failure.value.replace("_", " "))
     if evidence.markers.signal is not None:
         return _stopped(evidence, answer, f"stopped by signal {evidence.markers.signal.value}")
     if exit_code.value == "137" and _may_be_explained(evidence, answer):
         return Verdict(JobState.UNKNOWN, detail="killed; the scheduler's reason is awaited")
-    reason = _explained(answer, default=Reason.EXIT_CODE)
+    reason = _explained(answer, Reason.EXIT_CODE)
     return Verdict(JobState.FAILED, reason, f"exit code {exit_code.value}{_failed_tasks(evidence)}")
 
 
 def _stopped(evidence: Evidence, answer: Answer, detail: str) -> Verdict:
     """It was told to stop; the scheduler may explain by whom and why."""
-    reason = _explained(answer, default=Reason.EXIT_CODE)
+    reason = _explained(answer, Reason.EXIT_CODE)
     if isinstance(answer, Observation) and answer.state.final and answer.detail:
         detail = f"{detail} ({answer.detail})"
     if evidence.cancelling or _is_cancelled(answer):
         return Verdict(JobState.CANCELLED, detail=detail)
-    if reason is Reason.EXIT_CODE and _reached_walltime(evidence):
+    if reason is Reason.EXIT_CODE and _reached_walltime(evidence, answer):
         reason = Reason.TIMEOUT
     if reason is Reason.EXIT_CODE and _may_be_explained(evidence, answer):
         return Verdict(JobState.UNKNOWN, detail=f"{detail}; the scheduler's reason is awaited")
@@ -125,6 +133,8 @@ def _alive(evidence: Evidence, answer: Observation) -> Verdict:
 def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
     """The scheduler says it ended, and the job itself told nothing."""
     said = answer.detail or answer.native_state
+    if evidence.markers.restarted is not None:
+        return _RESTARTED
     if answer.state is JobState.CANCELLED:
         return Verdict(JobState.CANCELLED, detail=said)
     if answer.reason not in (None, Reason.EXIT_CODE):
@@ -136,7 +146,7 @@ def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
         return Verdict(JobState.CANCELLED, detail=said)
     if answer.exit_status == 0:
         return Verdict(JobState.FAILED, Reason.NO_RESULT, "it ended without leaving an exit code")
-    if _reached_walltime(evidence):
+    if _reached_walltime(evidence, answer):
         return Verdict(JobState.FAILED, Reason.TIMEOUT, "killed at the walltime")
     if answer.exit_status is None:
         return Verdict(JobState.FAILED, Reason.VANISHED, "it ended without leaving an exit code")
@@ -145,17 +155,18 @@ def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
 
 def _absent(evidence: Evidence) -> Verdict:
     if not evidence.accepted and evidence.markers.started is None:
-        if evidence.now - evidence.submitting_at < evidence.submit_timeout + evidence.grace:
+        given_up = evidence.submitting_at + evidence.submit_timeout + evidence.grace
+        if evidence.now < given_up or not _absent_for_grace(evidence):
             return Verdict(
                 JobState.UNKNOWN, detail="the scheduler's answer was lost; it is looked for by name"
             )
         return Verdict(JobState.FAILED, Reason.SUBMIT_FAILED, "the scheduler never took it")
-    if evidence.absent_since is None or evidence.now - evidence.absent_since < evidence.grace:
+    if not _absent_for_grace(evidence):
         return Verdict(JobState.UNKNOWN, detail="not in the queue; waiting for its exit code")
+    if evidence.markers.restarted is not None:
+        return _RESTARTED
     if evidence.cancelling:
         return Verdict(JobState.CANCELLED, detail="gone from the queue after it was cancelled")
-    if _reached_walltime(evidence):
-        return Verdict(JobState.FAILED, Reason.TIMEOUT, "gone at the walltime, without a word")
     return Verdict(
         JobState.FAILED,
         Reason.VANISHED,
@@ -163,20 +174,29 @@ def _absent(evidence: Evidence) -> Verdict:
     )
 
 
-def _reached_walltime(evidence: Evidence) -> bool:
-    """Whether it ran until its walltime; by the job's own clock where it told its end."""
+def _absent_for_grace(evidence: Evidence) -> bool:
+    since = evidence.absent_since
+    return since is not None and evidence.now - since >= evidence.grace
+
+
+def _reached_walltime(evidence: Evidence, answer: Answer) -> bool:
+    """Whether it is known to have run until its walltime.
+
+    When it was missed first says nothing of when it ended.
+    """
     started, exit_code = evidence.markers.started, evidence.markers.exit_code
-    if started is None:
-        return False
+    ended = answer.ended if isinstance(answer, Observation) else None
     if exit_code is not None:
-        return exit_code.at - started.at >= evidence.walltime - WALLTIME_SLACK
-    ended = evidence.absent_since if evidence.absent_since is not None else evidence.now
+        ended = exit_code.at
+    if started is None or ended is None:
+        return False
     return ended - started.at >= evidence.walltime - WALLTIME_SLACK
 
 
-def _explained(answer: Answer, *, default: Reason) -> Reason:
-    if isinstance(answer, Observation) and answer.state is JobState.FAILED and answer.reason:
-        return answer.reason
+def _explained(answer: Answer, default: Reason) -> Reason:
+    """The scheduler's reason, where it knows more than that the job failed."""
+    if isinstance(answer, Observation) and answer.reason not in (None, Reason.EXIT_CODE):
+        return answer.reason or default
     return default
 
 

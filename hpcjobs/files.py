@@ -73,6 +73,7 @@ def write_once(path: Path, content: str) -> bool:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o644 & ~_umask())
             os.link(name, path)
         except FileExistsError:
             return False

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcjobs.errors import LockedError
-from hpcjobs.files import make_directory, write_once
+from hpcjobs.files import explained, make_directory, write_once
 from hpcjobs.processes import ProcessIdentity, hostname
 
 
@@ -38,7 +38,8 @@ def workspace_lock(path: Path, *, wait: float = 60.0) -> Iterator[None]:
     end = time.monotonic() + wait
     make_directory(path.parent)
     while not write_once(path, content):
-        _remove_if_stale(path)
+        if _remove_if_stale(path):
+            continue
         if time.monotonic() >= end:
             raise LockedError(
                 f"another hpcjobs is writing in this workspace: {_owner(path)}",
@@ -54,16 +55,17 @@ def workspace_lock(path: Path, *, wait: float = 60.0) -> Iterator[None]:
                 path.unlink()
 
 
-def _remove_if_stale(path: Path) -> None:
+def _remove_if_stale(path: Path) -> bool:
     """Remove the lock of a dead process of this host; only one process at a time does so."""
     content = _read(path)
     if content is None or not _is_stale(content):
-        return
+        return content is None
     guard = path.with_name(f".{path.name}.{hostname()}.guard")
-    with guard.open("w") as file:
+    with explained("write", guard), guard.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if _read(path) == content:
             path.unlink(missing_ok=True)
+    return True
 
 
 def _is_stale(content: str) -> bool:

@@ -86,5 +86,8 @@ def _read(path: Path) -> Marker | None:
         return None
     if match is None:
         return None
-    when = datetime.datetime.strptime(match["at"], "%Y-%m-%dT%H:%M:%SZ")
+    try:
+        when = datetime.datetime.strptime(match["at"], "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:  # digits, but no time
+        return None
     return Marker(match["value"], when.replace(tzinfo=datetime.timezone.utc).timestamp())

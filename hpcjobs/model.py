@@ -235,4 +235,6 @@ class Observation:
     exit_status: int | None = None
     since: float | None = None
     """When it started to run, in epoch seconds, where known."""
+    ended: float | None = None
+    """When it ended, likewise."""
     detail: str = ""

@@ -107,6 +107,8 @@ def _update_one(
     """Judge one attempt, change the record, and tell the events."""
     now, job = time.time(), record.job
     events: list[Event] = []
+    if isinstance(answer, Observation) and answer.name != attempt.name:
+        answer = Silence.ABSENT  # the native id was recycled
     if isinstance(answer, Observation) and attempt.native_id is None:
         attempt.native_id, attempt.submitted_at = answer.native_id, now
         attempt.state = JobState.PENDING

@@ -74,7 +74,7 @@ def _job(
     used: Mapping[str, str],
 ) -> Job:
     values = merged(settings.values, request.task_settings.get(task.script, {}))
-    check_settings(task.framework, values, where=settings.path or task.where)
+    check_settings(task.framework, request.provider, values, where=settings.path or task.where)
     if request.provider.needs_weights and "weights" not in values:
         raise InputError(
             f"{request.provider.name} must be told which weights to serve for {printable(model)}",
@@ -119,13 +119,19 @@ def walltime(task: Task, node: Node, service: Service) -> int:
             f"{task.key} has no time for the node {node.name}",
             where=task.where,
             expected=f"a value in the column {' or '.join(node.runtime)}",
-            nearest=nearest(node.runtime[0], task.walltimes),
+            nearest=nearest(node.runtime[0], [*task.extra, *task.walltimes]),
         )
     if seconds > service.walltime_max:
         raise InputError(
             f"{task.key} asks for {format_duration(seconds)} on {node.name}",
             where=f"{task.where}, column {column}",
             expected=f"at most {format_duration(service.walltime_max)} on {service.name}",
+        )
+    if seconds <= service.end_margin:
+        raise InputError(
+            f"{task.key} asks for {format_duration(seconds)} on {node.name}",
+            where=f"{task.where}, column {column}",
+            expected=f"more than the end_margin of {service.name}, {service.end_margin} s",
         )
     return seconds
 
@@ -150,7 +156,8 @@ def check_model_name(model: str) -> None:
     """
     parts = model.split("/")
     bad = len(parts) > 2 or any(part in ("", ".", "..") or part != part.strip() for part in parts)
-    if bad or model.startswith("-") or "\0" in model or len(model.encode()) > 200:
+    bad = bad or model.startswith("-") or re.search("[\0\ud800-\udfff]", model) is not None
+    if bad or len(model.encode()) > 200:  # (surrogates stand for bytes that are not UTF-8)
         raise InputError(
             f"the model name {printable(model)} is not allowed",
             where="--model",

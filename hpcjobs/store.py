@@ -102,7 +102,7 @@ def fold(events: Iterable[Event], broken_lines: Iterable[int] = ()) -> Store:
     for one in events:
         try:
             _apply(store, one)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             continue
     return store
 
@@ -118,7 +118,7 @@ def _apply(store: Store, one: Event) -> None:
         if not any(attempt.number == number for attempt in record.attempts):
             record.attempts.append(AttemptRecord(number, one["name"], one["host"], at))
         return
-    attempt = next(attempt for attempt in record.attempts if attempt.number == number)
+    attempt = {attempt.number: attempt for attempt in record.attempts}[number]
     if attempt.state.final:
         return
     if kind == journal.SUBMITTED:
@@ -131,8 +131,8 @@ def _apply(store: Store, one: Event) -> None:
         state = JobState(one["state"])
         if state.final != (kind == journal.ENDED):
             return
-        attempt.state = state
         attempt.reason = Reason(one["reason"]) if one.get("reason") else None
+        attempt.state = state
         attempt.detail = one.get("detail", "")
         attempt.absent_since = one.get("absent_since")
         attempt.ended_at = at if state.final else None
@@ -145,9 +145,14 @@ def job_to_json(job: Job) -> dict[str, Any]:
 
 def job_from_json(value: dict[str, Any]) -> Job:
     """The reverse of `job_to_json`."""
-    known = {one.name for one in dataclasses.fields(Job)}
-    fields = {key: one for key, one in value.items() if key in known}
-    fields["tasks"] = tuple(TaskRun(**task) for task in value["tasks"])
+    fields = _known(Job, value)
+    fields["tasks"] = tuple(TaskRun(**_known(TaskRun, task)) for task in value["tasks"])
     for name in ("devices", "model_names"):
         fields[name] = tuple(value.get(name, ()))
     return Job(**fields)
+
+
+def _known(kind: type[Job | TaskRun], value: dict[str, Any]) -> dict[str, Any]:
+    """The fields that this version knows; a later one may have written more."""
+    names = {one.name for one in dataclasses.fields(kind)}
+    return {key: one for key, one in value.items() if key in names}

@@ -48,7 +48,7 @@ class Outcome:
 
 
 def give_identity(workspace: Workspace) -> None:
-    """Make sure that the workspace has its random word, before its jobs are planned."""
+    """Make sure that the workspace has its random word; jobs planned before have other ids."""
     make_directory(workspace.jobs)
     write_once(workspace.identity_file, secrets.token_hex(8) + "\n")
 
@@ -98,7 +98,6 @@ def submit(
         update(workspace, store, record=True)
         for index, job in enumerate(jobs):
             if interrupted():
-                outcome.interrupted = True
                 outcome.left = list(jobs[index:])
                 break
             record = store.jobs.get(job.id)
@@ -120,6 +119,7 @@ def submit(
             else:
                 outcome.submitted.append(attempt)
                 report(attempt, native_id)
+        outcome.interrupted = interrupted()
     return outcome
 
 

@@ -10,7 +10,8 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from io import TextIOWrapper
+from typing import Any, NoReturn
 
 import click
 
@@ -56,6 +57,13 @@ class _LazyGroup(click.Group):
             raise unknown("command", args[0], _COMMANDS, do="see: hpcjobs --help")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `| head` has seen enough; click would call that a failure
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.OK
+
 
 @click.group(
     cls=_LazyGroup,
@@ -75,13 +83,16 @@ class _LazyGroup(click.Group):
 @click.pass_context
 def group(ctx: click.Context, workspace: str | None, no_emoji: bool) -> None:
     """Submit, watch and aggregate language-model evaluations on clusters and GPU servers."""
-    from hpcjobs.cli.context import Context
+    from hpcjobs.cli.context import Context, can_show_emoji
 
-    ctx.obj = Context(workspace, emoji=not (no_emoji or os.environ.get("NO_EMOJI")))
+    plain = no_emoji or os.environ.get("NO_EMOJI") or not can_show_emoji()
+    ctx.obj = Context(workspace, emoji=not plain)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its code; every error for people is printed here, once."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal cannot show is no failure
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = group.main(arguments, standalone_mode=False)
     except HpcjobsError as error:
@@ -93,7 +104,4 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     sys.exit(code if isinstance(code, int) else ExitCode.OK)

@@ -16,7 +16,7 @@ from hpcjobs.errors import ExitCode, InputError
 @pass_context
 def cancel(context: Context, jobs: tuple[str, ...], every: bool, yes: bool, as_json: bool) -> int:
     """Cancel jobs, queued or running (the beginning of an id is enough)."""
-    from hpcjobs.cli.status import record_json
+    from hpcjobs.cli.status import named, record_json
     from hpcjobs.config.services import read_service
     from hpcjobs.observe import refresh
     from hpcjobs.store import load
@@ -25,7 +25,7 @@ def cancel(context: Context, jobs: tuple[str, ...], every: bool, yes: bool, as_j
     if every == bool(jobs):
         raise InputError("name the jobs, or say --all", do="see them with: hpcjobs status")
     store = load(context.workspace.journal)
-    chosen = list(store.jobs.values()) if every else [store.find(one) for one in jobs]
+    chosen = list(store.jobs.values()) if every else named(store, jobs)
     records = [record for record in chosen if record.active]
     if every and records and not yes:
         if not interactive():

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from hpcjobs.errors import InputError, printable
 from hpcjobs.workspace import Workspace, chosen_workspace
 
 
@@ -22,13 +23,27 @@ class Context:
 
     @cached_property
     def workspace(self) -> Workspace:
-        """The chosen workspace."""
-        return chosen_workspace(self.workspace_option)
+        """The chosen workspace.
+
+        Raises:
+            InputError: there is none, or its path cannot be written into the journal.
+        """
+        workspace = chosen_workspace(self.workspace_option)
+        try:
+            str(workspace.root).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"the path {printable(str(workspace.root))} is not UTF-8",
+                where="--workspace",
+                do="rename it, or use another directory",
+            ) from error
+        return workspace
 
 
 def print_json(value: Any) -> None:
     """`value` on standard output, for scripts."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(json.dumps(value, indent=2, ensure_ascii=ascii_only))
 
 
 def warn(text: str) -> None:
@@ -39,6 +54,15 @@ def warn(text: str) -> None:
 def interactive() -> bool:
     """Whether somebody can answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def can_show_emoji() -> bool:
+    """Whether standard output knows the signs of the states."""
+    try:
+        "🟤".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 pass_context = click.make_pass_decorator(Context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import click
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.table import signed, table, word
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import ExitCode
+from hpcjobs.errors import ExitCode, unknown
 from hpcjobs.model import JobState
 from hpcjobs.store import JobRecord
 from hpcjobs.workspace import Workspace
@@ -87,11 +88,13 @@ def wait_for(context: Context, jobs: list[str], timeout: float | None, as_json: 
         if not any(record.active for record in records):
             break
         if end is not None and time.monotonic() >= end:
-            click.echo("not finished yet", err=True)
-            return ExitCode.NOT_FINISHED
+            break
         time.sleep(0.5 if all(record.job.service == "local" for record in records) else 5.0)
     if as_json:
         print_json({"jobs": [record_json(context.workspace, record) for record in records]})
+    if any(record.active for record in records):
+        click.echo("not finished yet", err=True)
+        return ExitCode.NOT_FINISHED
     good = all(record.state is JobState.SUCCEEDED for record in records)
     return ExitCode.OK if good else ExitCode.SOME_FAILED
 
@@ -145,8 +148,17 @@ def _refreshed(context: Context) -> Any:
 
 
 def _chosen(store: Any, jobs: tuple[str, ...], models: tuple[str, ...]) -> list[JobRecord]:
-    records = [store.find(one) for one in jobs] if jobs else list(store.jobs.values())
+    known = {record.job.model for record in store.jobs.values()}
+    for model in models:
+        if model not in known:
+            raise unknown("model", model, known, where="--model")
+    records = named(store, jobs) if jobs else list(store.jobs.values())
     return [record for record in records if not models or record.job.model in models]
+
+
+def named(store: Any, jobs: Iterable[str]) -> list[JobRecord]:
+    """The jobs that these ids, or beginnings of ids, mean; each once."""
+    return list({record.job.id: record for record in map(store.find, jobs)}.values())
 
 
 def _shown(context: Context, records: list[JobRecord]) -> str:

@@ -56,7 +56,7 @@ def _with_choices(function: F) -> F:
 def _assemble(context: Context, options: dict[str, Any]) -> Any:
     from hpcjobs.assemble import Choices, assemble
 
-    devices = tuple(part.strip() for part in options.pop("devices").split(",") if part.strip())
+    devices = tuple(part.strip() for part in options["devices"].split(",") if part.strip())
     for device in devices:
         if not device.isdigit() or devices.count(device) > 1:
             raise InputError(
@@ -64,10 +64,7 @@ def _assemble(context: Context, options: dict[str, Any]) -> Any:
                 where="--cuda-visible-devices",
                 expected="indexes as nvidia-smi lists them, each once, such as 0,1",
             )
-    assembly = assemble(context.workspace, Choices(devices=devices, **options))
-    for note in assembly.notes:
-        warn(note)
-    return assembly
+    return assemble(context.workspace, Choices(**{**options, "devices": devices}))
 
 
 @click.command()
@@ -100,34 +97,54 @@ def submit(
     hpcjobs submit --service local --node gpu_1 --model ORG/NAME --tasks 'ja_*' --yes --wait
     """
     from hpcjobs.schedulers import live
-    from hpcjobs.store import load
-    from hpcjobs.submit import give_identity, next_attempt, wanted
+    from hpcjobs.submit import give_identity
 
-    if not dry_run:
-        give_identity(context.workspace)
+    planned_as = context.workspace.identity
     assembly = _assemble(context, options)
-    store = load(assembly.workspace.journal)
-    pending = [job for job in assembly.jobs if wanted(store.jobs.get(job.id), again)]
-    attempts = [
-        next_attempt(assembly.workspace, store.jobs.get(job.id), job)
-        for job in (assembly.jobs if dry_run else pending)
-    ]
-    scripts = [assembly.renderer.render(attempt) for attempt in attempts]
+    for note in assembly.notes:
+        warn(note)
     if dry_run:
-        _show_scripts(assembly, scripts, as_json)
+        _pretend_gpus(assembly)
+        _show_scripts(assembly, _scripts(assembly, again, every=True), as_json)
         return ExitCode.OK
     live(assembly.service.scheduler)
     assembly.require_ready()
+    scripts = _scripts(assembly, again)
+    assembly.personal.require_nothing_missing()  # rendering has found that out
+    give_identity(context.workspace)  # nothing is written before all is right
+    if context.workspace.identity != planned_as:  # the jobs' ids come of it
+        assembly = _assemble(context, options)
+        scripts = _scripts(assembly, again)
     if not as_json:
-        _show_plan(attempts, len(assembly.jobs) - len(pending))
-    if pending and not yes:
-        _confirm(len(pending), as_json)
+        _show_plan([script.attempt for script in scripts], len(assembly.jobs) - len(scripts))
+    if scripts and not yes and not _confirmed(len(scripts), as_json):
+        click.echo("nothing was submitted", err=True)
+        return ExitCode.INTERRUPTED
     if predownload:
         from hpcjobs.predownload import predownload as download
 
         for directory in download(assembly):
             click.echo(f"downloaded to {directory}", err=True)
     return _submit(context, assembly, again, wait, as_json)
+
+
+def _scripts(assembly: Any, again: bool, every: bool = False) -> list[Any]:
+    """The scripts of the jobs that would be submitted, or of `every` job."""
+    from hpcjobs.store import load
+    from hpcjobs.submit import next_attempt, wanted
+
+    records = load(assembly.workspace.journal).jobs
+    chosen = [job for job in assembly.jobs if every or wanted(records.get(job.id), again)]
+    attempts = [next_attempt(assembly.workspace, records.get(job.id), job) for job in chosen]
+    return [assembly.renderer.render(attempt) for attempt in attempts]
+
+
+def _pretend_gpus(assembly: Any) -> None:
+    """Where scripts are only shown, let this machine have the GPUs that its node names."""
+    there, needed = len(assembly.renderer.devices), assembly.node.gpus
+    if assembly.service.scheduler == "local" and there < needed:
+        warn(f"{assembly.node.name} needs {needed} GPU(s); this machine shows {there}")
+        assembly.renderer.devices = tuple(str(index) for index in range(needed))
 
 
 def _submit(context: Context, assembly: Any, again: bool, wait: bool, as_json: bool) -> int:
@@ -153,9 +170,9 @@ def _submit(context: Context, assembly: Any, again: bool, wait: bool, as_json: b
         again=again,
         report=report,
     )
-    if as_json and not wait:
-        print_json(_outcome_json(outcome, native_ids))
     code = _explain(outcome, as_json)
+    if as_json and not (wait and code == ExitCode.OK):  # else the waiting prints it
+        print_json(_outcome_json(outcome, native_ids))
     if code == ExitCode.OK and wait:
         from hpcjobs.cli.status import wait_for
 
@@ -238,13 +255,13 @@ def _show_plan(attempts: list[Attempt], left_alone: int) -> None:
     )
 
 
-def _confirm(count: int, as_json: bool) -> None:
+def _confirmed(count: int, as_json: bool) -> bool:
     if as_json or not interactive():
         raise InputError(
             f"{count} job(s) would be submitted, and nobody is there to be asked",
             do="add --yes (or --dry-run to see them first)",
         )
-    click.confirm("Submit?", abort=True, default=True, err=True)
+    return click.confirm("Submit?", default=True, err=True)
 
 
 def _show_scripts(assembly: Any, scripts: list[Any], as_json: bool) -> None:
@@ -290,6 +307,9 @@ def render(context: Context, /, *, output_dir: Path, as_json: bool, **options: A
     from hpcjobs.render import write_script
 
     assembly = _assemble(context, options)
+    for note in assembly.notes:
+        warn(note)
+    _pretend_gpus(assembly)
     scripts = [assembly.renderer.render(Attempt(job, 1)) for job in assembly.jobs]
     for name in assembly.personal.missing:
         warn(f"{name} is not set in {assembly.workspace.env_file}: shown as {name}_NOT_SET")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from hpcjobs.cli.context import Context, pass_context, print_json
+from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.table import table
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import ExitCode
+from hpcjobs.errors import ExitCode, InputError
 
 
 @click.command()
@@ -16,10 +16,15 @@ from hpcjobs.errors import ExitCode
 @pass_context
 def tasks(context: Context, wanted: tuple[str, ...], as_json: bool) -> int:
     """List the tasks that keys, globs or groups mean (default: all), with their walltimes."""
-    from hpcjobs.assemble import read_table
-    from hpcjobs.config.groups import select
+    from hpcjobs.config.groups import members, read_task_table, select
 
-    table_of_tasks, groups = read_table(context.workspace)
+    table_of_tasks, groups = read_task_table(context.workspace)
+    meant: dict[str, list[str]] = {}
+    for name, group in groups.items():
+        try:
+            meant[name] = list(members(name, group, table_of_tasks))
+        except InputError as error:
+            warn(f"{error.where}: {error.what}")
     keys = select(wanted, table_of_tasks, groups) if wanted else tuple(table_of_tasks)
     chosen = [table_of_tasks[key] for key in keys]
     if as_json:
@@ -30,7 +35,7 @@ def tasks(context: Context, wanted: tuple[str, ...], as_json: bool) -> int:
                      "result_dir": one.result_dir, "walltimes": dict(one.walltimes)}
                     for one in chosen
                 ],
-                "groups": {name: list(members) for name, members in groups.items()},
+                "groups": meant,
             }
         )  # fmt: skip
         return ExitCode.OK
@@ -48,5 +53,5 @@ def tasks(context: Context, wanted: tuple[str, ...], as_json: bool) -> int:
         for one in chosen
     ]
     click.echo(table(rows, ("key", "framework", "script", *columns)))
-    click.echo("groups: " + ", ".join(f"{name} ({len(keys)})" for name, keys in groups.items()))
+    click.echo("groups: " + ", ".join(f"{name} ({len(keys)})" for name, keys in meant.items()))
     return ExitCode.OK

@@ -20,7 +20,7 @@ from hpcjobs.files import explained
 from hpcjobs.workspace import defaults_root
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
-_SECRET = re.compile(r".*(_KEY|_TOKEN|_SECRET|PASSWORD)")
+_SECRET = re.compile(r".*(_KEY|_TOKEN|_SECRET|PASSWORD)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"<.*>|")
 
 
@@ -86,7 +86,7 @@ class PersonalValues:
 
     def not_set(self, *names: str) -> InputError:
         """The error for values that are missing."""
-        some = [name for name in names if self.values.get(name) is not None]
+        some = [name for name in names if self.values.get(name)]
         left = f" ({', '.join(some)} still at the placeholder of the template)" if some else ""
         state = "" if self.path.exists() else ", which does not exist"
         return InputError(
@@ -145,8 +145,9 @@ def _dotenv(path: Path) -> dict[str, str]:
 def simple_value(path: Path, name: str) -> str | None:
     """The value of `name` as the job's own bash function reads it; the two must agree."""
     value: str | None = None
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
-        match = re.fullmatch(rf"\s*(?:export\s+)?{re.escape(name)}=(.*?)\s*", line)
+    form = re.compile(rf"\s*(?:export\s+)?{re.escape(name)}=(.*?)\s*", re.ASCII)
+    for line in path.read_bytes().decode("utf-8-sig").split("\n"):
+        match = form.fullmatch(line)
         if match:
             value = match[1]
             if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":

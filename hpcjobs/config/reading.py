@@ -33,7 +33,7 @@ class Fields:
         self.path = path
         value = document.value
         for step in path:
-            value = value[step]
+            value = value.get(step) if isinstance(value, dict) else None
         if value is None:
             value = {}
         if not isinstance(value, dict):
@@ -100,11 +100,13 @@ class Fields:
         choices: Collection[str] | None = None,
         pattern: str | None = None,
     ) -> str | T:
-        """A text. A bare number is refused rather than guessed at, unless `pattern` allows it."""
+        """A text. A bare number is refused rather than guessed at (1.10 would become 1.1), unless
+        it is whole and `pattern` allows it.
+        """
         value = self._get(key, default)
         if value is default:
             return cast(T, value)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and pattern:
+        if isinstance(value, int) and not isinstance(value, bool) and pattern:
             value = str(value)
         if not isinstance(value, str):
             raise self.error(f"{_shown(value)} is not a text", key, expected="text, in quotes")
@@ -151,7 +153,7 @@ class Fields:
                 f" to {maximum:g}" if maximum != float("inf") else " up"
             )
             raise self.error(f"{_shown(value)} is not allowed", key, expected=limit)
-        return value
+        return float(value)
 
     def boolean(self, key: str, default: T | _Required = REQUIRED) -> bool | T:
         """`true` or `false`."""
@@ -186,8 +188,6 @@ class Fields:
     def section(self, key: str) -> Fields:
         """The mapping below `key`; an empty one where it is missing or null."""
         self._asked.add(key)
-        if self._values.get(key) is None:
-            return Fields(Document(self.document.path, {}, self.document.lines))
         return Fields(self.document, (*self.path, key))
 
     def sections(self, key: str) -> Iterator[tuple[str, Fields]]:
@@ -206,11 +206,9 @@ class Fields:
         if self._values.get(key) is not None:
             return self._values[key]
         if isinstance(default, _Required):
-            raise self.error(
-                f"the key {printable(key)} is missing"
-                if not self.has(key)
-                else f"the key {printable(key)} has no value"
-            )
+            if self.has(key):
+                raise self.error("it has no value", key)
+            raise self.error(f"the key {printable(key)} is missing")
         return default
 
 

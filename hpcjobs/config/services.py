@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from hpcjobs.config.reading import Fields
@@ -10,9 +11,10 @@ from hpcjobs.errors import unknown
 from hpcjobs.model import Node, Service
 from hpcjobs.workspace import Workspace
 
+LIMITS = ("unfinished", "running", "units")
 SCHEDULERS = ("grid_engine", "local", "pbs", "slurm")
 DIRECTORY = ("conf", "services")
-_WORD = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+_NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def service_names(workspace: Workspace) -> list[str]:
@@ -63,7 +65,7 @@ def read_service_file(path: Path) -> Service:
             exports=fields.texts_by_key("exports"),
             environments=fields.texts_by_key("environments"),
             options=fields.texts_by_key("options"),
-            limits=dict(_counts(fields.section("limits"))),
+            limits=_limits(fields.section("limits")),
             price=fields.texts_by_key("price"),
             where=str(path),
         )
@@ -86,6 +88,8 @@ def find_node(service: Service, name: str) -> Node:
 
 def _node(name: str, outer: Fields) -> Node:
     with outer as fields:
+        if not _NODE_NAME.fullmatch(name):
+            raise fields.error("not a node's name", expected="letters, digits and _ . + -")
         return Node(
             name=name,
             gpus=fields.integer("gpus", 0),
@@ -103,5 +107,7 @@ def _node(name: str, outer: Fields) -> Node:
         )
 
 
-def _counts(fields: Fields) -> list[tuple[str, int]]:
-    return [(key, fields.integer(key, minimum=1)) for key in fields.names()]
+def _limits(outer: Fields) -> dict[str, int]:
+    with outer as fields:
+        fields.allow(LIMITS)
+        return {key: fields.integer(key, minimum=1) for key in LIMITS if fields.has(key)}

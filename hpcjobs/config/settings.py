@@ -61,6 +61,11 @@ def read_task_settings(path: Path) -> dict[str, dict[str, object]]:
                     where=where,
                     expected="name=value, separated by commas",
                 )
+            if name.strip() in values:
+                raise InputError(
+                    f"column generation_settings: {printable(name.strip())} stands twice",
+                    where=where,
+                )
             values[name.strip()] = _number_or_text(text.strip())
         lines: dict[KeyPath, int] = {(): line, **{(name,): line for name in values}}
         table[row["key"]] = _checked(Document(path, values, lines), ())

@@ -2,7 +2,7 @@
 
 PyYAML reads `1e-6` as text, `24:00:00` as 86400, `012` as 10, `no` as False, and keeps the last of
 two equal keys without a word. Here a plain scalar is null, true/false, a decimal number, or text;
-duplicate keys and merge keys are refused.
+duplicate keys, merge keys and tags are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hpcjobs.files import explained
 KeyPath = tuple[str | int, ...]
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]+|\.)?([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -39,6 +39,19 @@ class Document:
         return f"{self.path}:{self.lines.get(path, 1)}"
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses tags: which type a value has is decided here alone."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise yaml.MarkedYAMLError(
+                problem=f"the tag {tag} is not supported", problem_mark=event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+
 def read_yaml(path: Path) -> Document:
     """Read one YAML file.
 
@@ -46,12 +59,13 @@ def read_yaml(path: Path) -> Document:
         InputError: it is missing, not YAML, not UTF-8, or has a key twice.
         StorageError: it cannot be read.
     """
-    if not path.exists():
-        raise InputError("no such file", where=str(path))
     with explained("read", path):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise InputError("no such file", where=str(path)) from None
     try:
-        root = yaml.compose(data.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+        root = yaml.compose(data.decode("utf-8-sig"), Loader=_Loader)
     except UnicodeDecodeError as error:
         raise InputError(f"byte {error.start} is not UTF-8", where=str(path)) from error
     except yaml.MarkedYAMLError as error:
@@ -59,6 +73,8 @@ def read_yaml(path: Path) -> Document:
         raise InputError(f"not YAML: {error.problem}", where=f"{path}:{line}") from error
     except yaml.YAMLError as error:
         raise InputError(f"not YAML: {error}", where=str(path)) from error
+    except RecursionError:
+        raise InputError("it is nested too deeply", where=str(path)) from None
     document = Document(path, None)
     value = None if root is None else _value(root, (), document, frozenset())
     return Document(path, value, document.lines)
@@ -71,7 +87,7 @@ def _value(node: yaml.Node, path: KeyPath, document: Document, above: frozenset[
         raise InputError("an alias (*) points to a value that contains it", where=where)
     above |= {id(node)}
     if isinstance(node, yaml.ScalarNode):
-        return _scalar(node, where)
+        return _scalar(node)
     if isinstance(node, yaml.SequenceNode):
         return [
             _value(item, (*path, index), document, above) for index, item in enumerate(node.value)
@@ -97,16 +113,14 @@ def _value(node: yaml.Node, path: KeyPath, document: Document, above: frozenset[
     return result
 
 
-def _scalar(node: yaml.ScalarNode, where: str) -> Any:
+def _scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise InputError(f"the tag {node.tag} is not supported", where=where)
     if node.style is not None:
         return text
     if text in _WORDS:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
         return int(text)
-    if _FLOAT.fullmatch(text) and any(c.isdigit() for c in text):
+    if _FLOAT.fullmatch(text):
         return float(text)
     return text

@@ -20,6 +20,7 @@ from hpcjobs.model import Task
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _KNOWN = ("key", "script", "result_dir", "framework")
 _WALLTIME = re.compile(r"(hrt|wlt|rt|walltime)_\w+")
+_TAKEN = ("job", "server")
 FRAMEWORKS = ("lighteval", "lm_eval")
 
 
@@ -29,10 +30,11 @@ def read_rows(path: Path, required: tuple[str, ...]) -> Iterator[tuple[int, dict
     Raises:
         InputError: a column is missing or stands twice, a row has too few or too many fields.
     """
-    if not path.exists():
-        raise InputError("no such file", where=str(path))
     with explained("read", path):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise InputError("no such file", where=str(path)) from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -125,10 +127,13 @@ def _task(row: dict[str, str], where: str) -> Task:
 
     if not _KEY.fullmatch(row["key"]):
         raise refuse("key", "letters, digits and _ . + -, such as ja_gpqa")
+    if row["key"] in _TAKEN:
+        raise refuse("key", "another name: its log would have the name of the job's own")
     if not row["script"] or not row["script"].isprintable():
         raise refuse("script", "the task's name in its framework")
     directory = PurePosixPath(row["result_dir"])
-    if not directory.parts or directory.is_absolute() or ".." in directory.parts:
+    plain = row["result_dir"].isprintable() and not directory.is_absolute()
+    if not plain or not directory.parts or ".." in directory.parts:
         raise refuse("result_dir", "a relative directory, such as ja/gpqa")
     if row["framework"] not in FRAMEWORKS:
         raise refuse(

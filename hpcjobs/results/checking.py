@@ -15,7 +15,8 @@ def result_problems(job: Job, attempt: Path) -> dict[str, str]:
     for task in job.tasks:
         results = task_results(job, task, attempt)
         if results.problems:
-            problems[task.key] = results.problems[0].why
+            problem = results.problems[0]
+            problems[task.key] = f"{problem.path.name}: {problem.why}"
         elif not results.files:
             problems[task.key] = "it left no result"
     return problems

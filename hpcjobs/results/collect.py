@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hpcjobs.model import Job, JobState, TaskRun
 from hpcjobs.results.checking import task_results
-from hpcjobs.results.result_file import ResultFile
+from hpcjobs.results.result_file import ResultFile, TaskResults
 from hpcjobs.store import AttemptRecord, JobRecord, Store
 from hpcjobs.workspace import Workspace
 
@@ -107,9 +107,16 @@ def _standing(workspace: Workspace, entries: list[tuple[JobRecord, TaskRun]]) ->
                 standing.job, standing.attempt = record.job, attempt
                 standing.done, standing.files = True, found.files
                 return standing
-            standing.why = found.problems[0].why if found.problems else "its result is gone"
+            standing.why = _fault(workspace, found)
     standing.why = standing.why or _why(newest)
     return standing
+
+
+def _fault(workspace: Workspace, found: TaskResults) -> str:
+    if not found.problems:
+        return "its result is gone"
+    problem = found.problems[0]
+    return f"{workspace.shown(problem.path)}: {problem.why}"
 
 
 def _why(record: JobRecord) -> str:

@@ -58,6 +58,8 @@ def parse_query(result: Result) -> Mapping[str, Observation]:
     """One JSON object a line."""
     if result.returncode != 0:
         raise _no_answer(result)
+    if not result.stdout.strip():  # each id that was asked for has a line
+        raise _no_answer(result)
     jobs = _jobs(result)
     return {job.native_id: job for job in jobs if job is not None}
 
@@ -119,6 +121,7 @@ def _observation(job: Mapping[str, Any]) -> Observation | None:
         reason=reason,
         exit_status=job["exit_status"],
         since=job["started"],
+        ended=job["ended"],
     )
 
 

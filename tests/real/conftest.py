@@ -1,0 +1,24 @@
+"""Workspaces with a real local queue, for tests of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine, command_line
+from quick_jobs import use_quick_jobs
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[CommandLine]:
+    """An empty workspace."""
+    with command_line(tmp_path) as line:
+        yield line
+
+
+@pytest.fixture
+def quick(line: CommandLine) -> CommandLine:
+    """A workspace whose jobs evaluate nothing, but tell that they ran (see quick_jobs)."""
+    use_quick_jobs(line)
+    return line
