@@ -19,5 +19,5 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 step ruff check .
 step ruff format --check .
 step mypy --strict hpcjobs
-step shellcheck scripts/*.sh .ci/run
+step shellcheck scripts/*.sh scripts/testbeds/*.sh .ci/run
 step timeout 1400 python -m pytest -n 2 --dist loadgroup --durations=10 -q
