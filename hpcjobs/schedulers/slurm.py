@@ -170,7 +170,7 @@ def _observation(native_id: str, said: str, exit_code: str, name: str, why: str)
     if word in ENDED:
         state, reason = ENDED[word]
         status = 0 if word == "COMPLETED" else _exit_status(exit_code)
-        detail = " ".join(filter(None, (said, exit_code if status else "")))
+        detail = f"{said} {exit_code}".strip() if reason is Reason.EXIT_CODE else said
         if word == "FAILED" and status == -NO_LOG:
             reason = Reason.SCHEDULER_ERROR
             detail += ": Slurm could not open its output file or working directory"

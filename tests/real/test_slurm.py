@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ class Testbed:
         pids = self.directory / "testbed" / "run" / "pids"
         os.kill(int((pids / daemon).read_text().split()[0]), number)
 
-    def workspace(self, name: str, *, poll: int = 0, grace: int = 40, real: bool = False) -> Any:
+    def workspace(self, name: str, *, poll: int = 0, grace: int = 25, real: bool = False) -> Any:
         return Workspace.make(self, self.directory / name, poll=poll, grace=grace, real=real)
 
 
@@ -460,15 +461,23 @@ def test_a_controller_that_is_away_makes_nothing_final(slurm: Testbed) -> None:
     workspace = slurm.workspace("away", grace=5)
     workspace.submit("acme/through-it-all")
     workspace.wait_for("acme/through-it-all", "RUNNING")
+    other = slurm.workspace("away-too", grace=5)
     slurm.signal("slurmctld", signal.SIGTERM)
     try:
-        seen = workspace.status()
-        assert seen["acme/through-it-all"]["state"] == "UNKNOWN"
-        assert "squeue did not answer" in seen[""][0]
+        with ThreadPoolExecutor() as pool:  # each waits long for an answer
+            submitting = pool.submit(other.submit, "acme/in-vain", code=4)
+            seen = workspace.status()
+            outcome = submitting.result()
     finally:
         slurm.script("up")
+    assert seen["acme/through-it-all"]["state"] == "UNKNOWN"
+    assert "squeue did not answer" in seen[""][0]
+    assert "sbatch did not answer" in outcome["unanswered"]
     workspace.wait_for("acme/through-it-all", "RUNNING")
     assert len(workspace.native_jobs()) == 1
+    assert other.wait_for("acme/in-vain", "FAILED")["reason"] == "SUBMIT_FAILED"
+    other.submit("acme/in-vain")
+    assert len(other.native_jobs()) == 1
 
 
 def test_a_walltime_kill_is_a_timeout(ends: Workspace) -> None:
