@@ -64,6 +64,7 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
         SchedulerUnavailableError: there is no such program, or it did not end in time.
     """
     start = time.monotonic()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process = subprocess.Popen(
             list(argv),
@@ -72,13 +73,16 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
             stderr=subprocess.PIPE,
             env=clean_environment(),
             start_new_session=True,
+            preexec_fn=_take_signals,
         )
     except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         raise SchedulerUnavailableError(
             f"cannot run {argv[0]}: {error.strerror}",
             do="run this where the scheduler's commands are on PATH (a login node)",
         ) from error
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         stdout, stderr = process.communicate(timeout=timeout)
     except BaseException as error:
         # Its pipes are closed, not read to their end: who left the group may hold them open.
@@ -96,6 +100,13 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
         stderr.decode(errors="backslashreplace"),
         time.monotonic() - start,
     )
+
+
+def _take_signals() -> None:
+    """In the new process: forget a Ctrl-C that came before its session was its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def clean_environment() -> dict[str, str]:

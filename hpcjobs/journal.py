@@ -22,7 +22,7 @@ FORMAT = 1
 PLANNED = "planned"
 """A job is known: `spec`."""
 SUBMITTING = "submitting"
-"""About to submit an attempt: `name`, `host`."""
+"""About to submit an attempt: `name`, `place`."""
 SUBMITTED = "submitted"
 """The scheduler took it: `native_id`."""
 CANCELLING = "cancelling"

@@ -23,7 +23,7 @@ from hpcjobs.journal import Event
 from hpcjobs.lock import workspace_lock
 from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import JobState, Observation, Reason, Service, Verdict
-from hpcjobs.processes import hostname
+from hpcjobs.place import place
 from hpcjobs.results.checking import result_problems
 from hpcjobs.schedulers import SchedulerModule, live
 from hpcjobs.store import AttemptRecord, JobRecord, Store, load
@@ -189,7 +189,7 @@ def _ask(
 ) -> dict[str, Answer]:
     """By attempt's name: what the scheduler says."""
     module = live(service.scheduler)
-    here = [one for one in attempts if not module.SINGLE_HOST or one.host == hostname()]
+    here = [one for one in attempts if one.place == place(module)]
     known = {one.native_id: one for one in here if one.native_id is not None}
     answers: dict[str, Answer] = {}
     if known:

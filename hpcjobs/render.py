@@ -175,9 +175,12 @@ def write_script(script: Script, path: Path) -> None:
         InputError: bash cannot parse it (a template is wrong).
         StorageError: it cannot be written.
     """
-    checked = subprocess.run(
-        ["bash", "-n"], input=script.text, capture_output=True, text=True, check=False
-    )
+    for _ in range(3):
+        checked = subprocess.run(
+            ["bash", "-n"], input=script.text, capture_output=True, text=True, check=False
+        )
+        if checked.returncode >= 0:  # else a signal ended it, such as Ctrl-C: no verdict
+            break
     if checked.returncode != 0:
         raise InputError(f"bash cannot parse the rendered script:\n{checked.stderr.strip()}")
     write_atomic(path, script.text, mode=0o755)

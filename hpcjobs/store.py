@@ -21,8 +21,8 @@ class AttemptRecord:
     number: int
     name: str
     """The scheduler's name for it, unique."""
-    host: str
-    """Where it was submitted."""
+    place: str
+    """Where it can be asked for (see hpcjobs.place)."""
     submitting_at: float
     native_id: str | None = None
     submitted_at: float | None = None
@@ -116,7 +116,7 @@ def _apply(store: Store, one: Event) -> None:
     number = int(one["attempt"])
     if kind == journal.SUBMITTING:
         if not any(attempt.number == number for attempt in record.attempts):
-            record.attempts.append(AttemptRecord(number, one["name"], one["host"], at))
+            record.attempts.append(AttemptRecord(number, one["name"], one["place"], at))
         return
     attempt = {attempt.number: attempt for attempt in record.attempts}[number]
     if attempt.state.final:

@@ -21,8 +21,8 @@ from hpcjobs.files import make_directory, write_once
 from hpcjobs.lock import workspace_lock
 from hpcjobs.model import Attempt, Job, JobState, Reason, Service
 from hpcjobs.observe import lock_file, update
+from hpcjobs.place import place
 from hpcjobs.plan import job_name
-from hpcjobs.processes import hostname
 from hpcjobs.render import Renderer, write_script
 from hpcjobs.schedulers import live
 from hpcjobs.store import AttemptRecord, JobRecord, Store, job_to_json, load
@@ -136,9 +136,10 @@ def _submit_one(
         store.jobs[job.id] = JobRecord(job)
         events.append(journal.event(journal.PLANNED, now, job.id, spec=job_to_json(job)))
     name = job_name(attempt)
-    store.jobs[job.id].attempts.append(AttemptRecord(attempt.number, name, hostname(), now))
+    where = place(module)
+    store.jobs[job.id].attempts.append(AttemptRecord(attempt.number, name, where, now))
     events.append(
-        journal.event(journal.SUBMITTING, now, job.id, attempt.number, name=name, host=hostname())
+        journal.event(journal.SUBMITTING, now, job.id, attempt.number, name=name, place=where)
     )
     journal.append(workspace.journal, events)
     try:
@@ -209,8 +210,8 @@ def _cancel_all(service: Service, attempts: Sequence[AttemptRecord]) -> list[str
     warnings: list[str] = []
     ids = []
     for attempt in attempts:
-        if module.SINGLE_HOST and attempt.host != hostname():
-            warnings.append(f"{attempt.name} runs on {attempt.host}: cancel it there")
+        if attempt.place != place(module):
+            warnings.append(f"{attempt.name} is in the queue of {attempt.place}: cancel it there")
         elif attempt.native_id is None:
             warnings.append(f"{attempt.name}: its answer was lost; cancel again once it is found")
         else:

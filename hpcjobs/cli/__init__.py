@@ -23,7 +23,7 @@ _COMMANDS = {
     "cancel": ("hpcjobs.cli.cancel", "cancel", "Cancel jobs."),
     "init": ("hpcjobs.cli.init", "init", "Write a workspace to edit."),
     "logs": ("hpcjobs.cli.logs", "logs", "Show what a job has printed."),
-    "render": ("hpcjobs.cli.submit", "render", "Write job scripts."),
+    "render": ("hpcjobs.cli.render", "render", "Write job scripts."),
     "status": ("hpcjobs.cli.status", "status", "Show how the jobs stand."),
     "submit": ("hpcjobs.cli.submit", "submit", "Submit evaluations as jobs."),
     "tasks": ("hpcjobs.cli.tasks", "tasks", "List tasks and groups."),

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _submit(options: argparse.Namespace) -> int:
     script = options.script.absolute()
-    if not script.is_file() or not str(script).isprintable():
+    if not script.is_file():
         raise InputError("the script is not a file", where=str(script))
     wanted = read_options(script, vars(options))
     output = Path(wanted.output or f"{script}.out")

@@ -42,7 +42,7 @@ class SchedulerModule(WrittenScheduler, Protocol):
     """A scheduler that hpcjobs can drive."""
 
     SINGLE_HOST: bool
-    """Whether only the host that a job was submitted on can tell of it."""
+    """Whether each machine has a queue of its own (see hpcjobs.place)."""
 
     def parse_submit(self, result: Result) -> str:
         """The native id.

@@ -459,7 +459,7 @@ def ended_jobs(workspace: Path) -> tuple[str, ...]:
     keys = ("abc1234", "abd5678")
     for key in keys:
         facts: list[tuple[str, dict[str, Any]]] = [
-            (journal.SUBMITTING, {"name": f"{key}-01_x", "host": "nowhere"}),
+            (journal.SUBMITTING, {"name": f"{key}-01_x", "place": "nowhere"}),
             (journal.SUBMITTED, {"native_id": "1"}),
             (journal.ENDED, {"state": "FAILED", "reason": "TIMEOUT", "detail": "too long"}),
         ]
@@ -655,3 +655,20 @@ def test_signs_that_the_terminal_cannot_show_are_no_error(
         assert "timeout" in done.stdout
     done = shell(f"{command}", NO_EMOJI="1")
     assert done.stdout.isascii()
+
+
+def test_a_rendered_script_that_somebody_changed_is_not_overwritten_unasked(
+    run: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    words = ["render", *submit({**ON_TSUBAME, "output_dir": str(output)})[1:]]
+    assert run(*words).code == 0
+    (path,) = output.iterdir()
+    rendered = path.read_text()
+    path.write_text("mine")
+    refused = run(*words)
+    assert refused.code == 2
+    assert "with another content" in refused.err
+    assert path.read_text() == "mine"
+    assert run(*words, "--overwrite").code == 0
+    assert path.read_text() == rendered

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,12 @@ def need(*modules: str) -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(text)
         pytest.skip(text)
+
+
+def default_signals() -> None:
+    """Undo what nohup, or a shell that runs us in the background, does to signals."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class CommandLine:
@@ -99,6 +106,7 @@ class CommandLine:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=default_signals,
         )
 
     def json(self, *words: object, code: int | None = 0) -> Any:

@@ -312,7 +312,6 @@ def test_a_hostile_workspace_path_is_only_a_path(tmp_path: Path) -> None:
         assert document["hpcjobs"]["values"]["demo_sums"]["samples"] == 2
 
 
-@pytest.mark.xfail(strict=True, reason="the local queue refuses paths with a newline")
 def test_a_newline_in_the_workspace_path_is_no_hindrance(tmp_path: Path) -> None:
     need("lm_eval", "xllamacpp")
     with command_line(tmp_path, "a\nb") as line:

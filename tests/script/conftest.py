@@ -99,6 +99,7 @@ def start(
     records.mkdir()
     programs.mkdir()
     (programs / "bash").symlink_to(BASH)
+    (programs / "python3").symlink_to(sys.executable)
     started: list[RunningJob] = []
 
     def start(
@@ -111,7 +112,7 @@ def start(
         **fields: Any,
     ) -> RunningJob:
         script = script or render(*tasks, **fields)
-        path = [programs, fakes, Path(sys.executable).parent, "/usr/bin", "/bin"]
+        path = [programs, fakes, "/usr/bin", "/bin"]
         environment = {
             "PATH": ":".join(map(str, path)),
             "HOME": str(tmp_path),

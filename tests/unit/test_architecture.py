@@ -24,7 +24,7 @@ FLOW = (
     ("plan",),
     ("schedulers",),
     ("render",),
-    ("commands", "journal", "lock", "markers", "store"),
+    ("commands", "journal", "lock", "markers", "place", "store"),
     ("evidence",),
     ("results",),
     ("observe",),

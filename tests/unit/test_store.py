@@ -30,7 +30,7 @@ def planned(a_job: MakeJob) -> Event:
 
 def submitting(number: int = 1) -> Event:
     name = f"{ID}-{number:02d}"
-    return event(journal.SUBMITTING, AT + 1, ID, number, name=name, host="login1")
+    return event(journal.SUBMITTING, AT + 1, ID, number, name=name, place="login1")
 
 
 def submitted(number: int = 1, native_id: Any = "17") -> Event:
@@ -61,7 +61,7 @@ def test_a_job_that_was_planned_is_known(planned: Event, a_job: MakeJob) -> None
 
 def test_the_intent_to_submit_is_an_attempt(planned: Event) -> None:
     attempt = only(fold([planned, submitting()]))
-    assert (attempt.state, attempt.name, attempt.host, attempt.submitting_at) == (
+    assert (attempt.state, attempt.name, attempt.place, attempt.submitting_at) == (
         (JobState.SUBMITTING, f"{ID}-01", "login1", AT + 1)
     )
     assert attempt.native_id is None
@@ -147,7 +147,7 @@ STRANGE: dict[str, Event] = {
     "attempt of another kind": {**seen(JobState.HELD), "attempt": "one"},
     "endless attempt": {**seen(JobState.HELD), "attempt": float("inf")},
     "no native id": event(journal.SUBMITTED, AT, ID, 1),
-    "no name": event(journal.SUBMITTING, AT, ID, 2, host="x"),
+    "no name": event(journal.SUBMITTING, AT, ID, 2, place="x"),
     "job that says nothing": event(journal.PLANNED, AT, "zzzzzz2", spec={}),
     "job that is a list": event(journal.PLANNED, AT, "zzzzzz3", spec=[]),
     "job without a description": event(journal.PLANNED, AT, "zzzzzz4"),
@@ -194,7 +194,7 @@ def some_event(spec: Any) -> st.SearchStrategy[Event]:
             "detail": st.sampled_from(["", "x"]),
             "native_id": st.sampled_from(["17", "18"]),
             "name": st.just("n"),
-            "host": st.just("h"),
+            "place": st.just("h"),
             "spec": st.just(spec),
         }
     )

@@ -1,0 +1,158 @@
+"""The choices that `submit` and `render` share, and how the jobs that they mean are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hpcjobs.cli.context import Context, print_json, warn
+from hpcjobs.cli.table import table
+from hpcjobs.durations import format_duration
+from hpcjobs.errors import InputError
+from hpcjobs.model import Attempt, Job
+
+if TYPE_CHECKING:
+    from hpcjobs.assemble import Assembly
+    from hpcjobs.render import Script
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CHOICES = (
+    click.option("--service", required=True, metavar="NAME", help="A file of conf/services/."),
+    click.option("--node", required=True, metavar="NAME", help="The kind of node there."),
+    click.option(
+        "--model", "models", required=True, multiple=True, metavar="ORG/NAME", help="Repeatable."
+    ),
+    click.option(
+        "--tasks",
+        multiple=True,
+        metavar="KEYS",
+        help="Keys, globs ('ja_*') and groups, repeated or by commas; else 'default'.",
+    ),
+    click.option("--settings", default="", metavar="NAME", help="Named settings of the model."),
+    click.option("--provider", default="vllm", show_default=True, help="Who serves the model."),
+    click.option(
+        "--max-samples",
+        type=click.IntRange(min=1),
+        help="Only the first N samples of each task, for trying; kept apart from full results.",
+    ),
+    click.option(
+        "--predownload/--no-predownload",
+        default=False,
+        help="Fetch the model into the cache before anything is submitted.",
+    ),
+    click.option("--priority", metavar="P", help="In the scheduler's own scale."),
+    click.option(
+        "--cuda-visible-devices",
+        "devices",
+        default="",
+        metavar="0,1",
+        help="Exactly these GPUs (service local).",
+    ),
+)
+
+
+def with_choices(function: F) -> F:
+    """The options of these choices, for a command."""
+    for option in reversed(_CHOICES):
+        function = option(function)
+    return function
+
+
+def assembled(context: Context, options: dict[str, Any]) -> Assembly:
+    """What these choices mean.
+
+    Raises:
+        InputError: a name is unknown, or a file is wrong.
+    """
+    from hpcjobs.assemble import Choices, assemble
+
+    devices = tuple(part.strip() for part in options["devices"].split(",") if part.strip())
+    for device in devices:
+        if not device.isdigit() or devices.count(device) > 1:
+            raise InputError(
+                f"'{device}' in '{','.join(devices)}'",
+                where="--cuda-visible-devices",
+                expected="indexes as nvidia-smi lists them, each once, such as 0,1",
+            )
+    return assemble(context.workspace, Choices(**{**options, "devices": devices}))
+
+
+def pretend_gpus(assembly: Assembly) -> None:
+    """Where scripts are only shown, let this machine have the GPUs that its node names."""
+    there, needed = len(assembly.renderer.devices), assembly.node.gpus
+    if assembly.service.scheduler == "local" and there < needed:
+        warn(f"{assembly.node.name} needs {needed} GPU(s); this machine shows {there}")
+        assembly.renderer.devices = tuple(str(index) for index in range(needed))
+
+
+def warn_of_missing(assembly: Assembly) -> None:
+    """Name the personal values that the rendered scripts lack."""
+    for name in assembly.personal.missing:
+        warn(f"{name} is not set in {assembly.workspace.env_file}: shown as {name}_NOT_SET")
+
+
+def show_plan(attempts: list[Attempt], left_alone: int) -> None:
+    """A table of the attempts, and what they ask for in all."""
+    rows = [
+        (
+            attempt.label,
+            ",".join(task.key for task in attempt.job.tasks),
+            attempt.job.model,
+            attempt.job.settings_name or "-",
+            f"{attempt.job.service}/{attempt.job.node}",
+            format_duration(attempt.job.walltime),
+        )
+        for attempt in attempts
+    ]
+    if rows:
+        click.echo(table(rows, ("job", "task", "model", "settings", "where", "walltime")))
+    total = sum(attempt.job.walltime for attempt in attempts)
+    click.echo(
+        f"{len(attempts)} job(s) to submit, {format_duration(total)} asked for in all"
+        + (f"; {left_alone} in the queue or done already, left alone" if left_alone else "")
+    )
+
+
+def show_scripts(assembly: Assembly, scripts: list[Script], as_json: bool) -> None:
+    """All scripts in full, and the commands that would submit them."""
+    warn_of_missing(assembly)
+    if as_json:
+        print_json(
+            {
+                "jobs": [
+                    {
+                        **job_json(script.attempt.job),
+                        "attempt": script.attempt.number,
+                        "name": script.name,
+                        "path": str(script.path),
+                        "argv": list(script.argv),
+                        "script": script.text,
+                    }
+                    for script in scripts
+                ]
+            }
+        )
+        return
+    for script in scripts:
+        click.echo(f"==> {script.path}")
+        click.echo(script.text)
+    for script in scripts:
+        click.echo(f"would run: {script.command}")
+    show_plan([script.attempt for script in scripts], 0)
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job as plain values, for `--json`."""
+    return {
+        "job": job.id,
+        "model": job.model,
+        "provider": job.provider,
+        "settings": job.settings_name,
+        "tasks": [task.key for task in job.tasks],
+        "service": job.service,
+        "node": job.node,
+        "walltime": format_duration(job.walltime),
+    }
