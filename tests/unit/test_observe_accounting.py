@@ -52,7 +52,7 @@ def attempt(tmp_path: Path, a_job: Callable[..., Job]) -> Callable[..., AttemptR
         now = observe.time.time()
         events: list[Any] = [
             journal.event(journal.PLANNED, now, job.id, spec=job_to_json(job)),
-            journal.event(journal.SUBMITTING, now, job.id, 1, name=NAME, host="login"),
+            journal.event(journal.SUBMITTING, now, job.id, 1, name=NAME, place=""),
         ]
         if native_id is not None:
             events.append(journal.event(journal.SUBMITTED, now, job.id, 1, native_id=native_id))
