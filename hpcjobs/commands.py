@@ -17,7 +17,12 @@ from dataclasses import dataclass
 from hpcjobs.config.environment import is_secret
 from hpcjobs.errors import SchedulerUnavailableError
 
-_JOB_VARIABLES = ("SBATCH_", "SLURM_", "PBS_", "SGE_", "HPCJOBS_PART", "HPCJOBS_LOCAL_")
+_JOB_VARIABLES = (
+    "SBATCH_", "SLURM_", "SQUEUE_", "SACCT_", "SCANCEL_", "PBS_", "SGE_",
+    "HPCJOBS_PART", "HPCJOBS_LOCAL_",
+)  # fmt: skip
+"""Of an enclosing job; and those by which a person changes what Slurm's commands print."""
+
 _KEPT = frozenset(
     {
         "SLURM_CONF",

@@ -103,6 +103,8 @@ def _by_exit_code(evidence: Evidence, exit_code: Marker, answer: Answer) -> Verd
         return Verdict(JobState.FAILED, reason, failure.value.replace("_", " "))
     if evidence.markers.signal is not None:
         return _stopped(evidence, answer, f"stopped by signal {evidence.markers.signal.value}")
+    if exit_code.value == "137" and _may_be_explained(evidence, answer):
+        return Verdict(JobState.UNKNOWN, detail="killed; the scheduler's reason is awaited")
     reason = _explained(answer, Reason.EXIT_CODE)
     return Verdict(JobState.FAILED, reason, f"exit code {exit_code.value}{_failed_tasks(evidence)}")
 
@@ -110,10 +112,14 @@ def _by_exit_code(evidence: Evidence, exit_code: Marker, answer: Answer) -> Verd
 def _stopped(evidence: Evidence, answer: Answer, detail: str) -> Verdict:
     """It was told to stop; the scheduler may explain by whom and why."""
     reason = _explained(answer, Reason.EXIT_CODE)
+    if isinstance(answer, Observation) and answer.state.final and answer.detail:
+        detail = f"{detail} ({answer.detail})"
     if evidence.cancelling or _is_cancelled(answer):
         return Verdict(JobState.CANCELLED, detail=detail)
     if reason is Reason.EXIT_CODE and _reached_walltime(evidence, answer):
         reason = Reason.TIMEOUT
+    if reason is Reason.EXIT_CODE and _may_be_explained(evidence, answer):
+        return Verdict(JobState.UNKNOWN, detail=f"{detail}; the scheduler's reason is awaited")
     return Verdict(JobState.FAILED, reason, detail)
 
 
@@ -192,6 +198,15 @@ def _explained(answer: Answer, default: Reason) -> Reason:
     if isinstance(answer, Observation) and answer.reason not in (None, Reason.EXIT_CODE):
         return answer.reason or default
     return default
+
+
+def _may_be_explained(evidence: Evidence, answer: Answer) -> bool:
+    """Whether the scheduler may yet say who killed it: it has not said that the job ended."""
+    if isinstance(answer, Observation) and answer.state.final:
+        return False
+    exit_code = evidence.markers.exit_code
+    wait = min(2 * SETTLE_SECONDS, evidence.grace)
+    return exit_code is not None and evidence.now - exit_code.at < wait
 
 
 def _is_cancelled(answer: Answer) -> bool:

@@ -1,38 +1,24 @@
-"""How the jobs stand: gathers the evidence of every unfinished attempt and judges it.
-
-One bulk query a service, not more often than its `poll_seconds`, whatever the number of jobs and of
-open terminals: the last answer is kept in a file that all share.
-"""
+"""How the jobs stand: gathers the evidence of every unfinished attempt and judges it."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hpcjobs import journal
-from hpcjobs.commands import CommandResult, run
+from hpcjobs.ask import ask
 from hpcjobs.config.services import read_service
 from hpcjobs.errors import HpcjobsError, LockedError, StorageError
 from hpcjobs.evidence import Answer, Evidence, Silence, judge
-from hpcjobs.files import write_json
 from hpcjobs.journal import Event
 from hpcjobs.lock import workspace_lock
 from hpcjobs.markers import Markers, read_markers
-from hpcjobs.model import JobState, Observation, Reason, Service, Verdict
-from hpcjobs.place import place
+from hpcjobs.model import JobState, Observation, Service, Verdict
 from hpcjobs.results.checking import result_problems
-from hpcjobs.schedulers import SchedulerModule, live
 from hpcjobs.store import AttemptRecord, JobRecord, Store, load
 from hpcjobs.workspace import Workspace
-
-QUERY_TIMEOUT = 60.0
-
-Runner = Callable[..., CommandResult]
 
 
 @dataclass(frozen=True)
@@ -86,7 +72,7 @@ def update(workspace: Workspace, store: Store, *, record: bool) -> list[str]:
     for name, pairs in active.items():
         try:
             service = read_service(workspace, name)
-            answers = _ask(workspace, service, [attempt for _, attempt in pairs])
+            answers = ask(workspace, service, [attempt for _, attempt in pairs])
         except HpcjobsError as error:
             warnings.append(f"{name}: {error.what}")
             service, answers = None, {}
@@ -183,68 +169,6 @@ def _problems(record: JobRecord, directory: Path, markers: Markers) -> Mapping[s
     if markers.exit_code is None or markers.exit_code.value != "0":
         return {}
     return result_problems(record.job, directory)
-
-
-def _ask(
-    workspace: Workspace, service: Service, attempts: Sequence[AttemptRecord]
-) -> dict[str, Answer]:
-    """By attempt's name: what the scheduler says."""
-    module = live(service.scheduler)
-    here = [one for one in attempts if one.place == place(module)]
-    known = {one.native_id: one for one in here if one.native_id is not None}
-    answers: dict[str, Answer] = {}
-    if known:
-        seen = _query(workspace, service, module, tuple(known))
-        if seen is not None:
-            for native_id, one in known.items():
-                answers[one.name] = seen.get(native_id, Silence.ABSENT)
-        else:
-            answers |= {one.name: Silence.NOT_ASKED for one in known.values()}
-    for one in here:
-        if one.native_id is None:
-            found = module.parse_find(run(module.find_argv(one.name), timeout=QUERY_TIMEOUT))
-            answers[one.name] = found if found is not None else Silence.ABSENT
-    return answers
-
-
-def _query(
-    workspace: Workspace, service: Service, module: SchedulerModule, native_ids: Sequence[str]
-) -> Mapping[str, Observation] | None:
-    """The bulk query, or its last answer if that is young enough; None = not asked now."""
-    path = workspace.jobs / f".observed-{service.name}.json"
-    kept = _read_kept(path)
-    age = time.time() - kept["at"] if kept else float("inf")
-    if kept and 0 <= age < service.poll_seconds:
-        if set(native_ids) <= set(kept["asked"]):
-            return {key: _observation(value) for key, value in kept["seen"].items()}
-        return None
-    _keep(service, path, (), {})  # also if it fails, it was asked now
-    seen = module.parse_query(run(module.query_argv(native_ids), timeout=QUERY_TIMEOUT))
-    _keep(service, path, native_ids, seen)
-    return seen
-
-
-def _keep(
-    service: Service, path: Path, asked: Sequence[str], seen: Mapping[str, Observation]
-) -> None:
-    """Keep an answer for whoever asks next; who cannot write here must do without."""
-    if service.poll_seconds:
-        shown = {key: asdict(value) for key, value in seen.items()}
-        with suppress(StorageError):
-            write_json(path, {"at": time.time(), "asked": list(asked), "seen": shown})
-
-
-def _read_kept(path: Path) -> dict[str, Any] | None:
-    try:
-        kept = json.loads(path.read_text())
-        return kept if isinstance(kept, dict) and {"at", "asked", "seen"} <= set(kept) else None
-    except (OSError, ValueError):
-        return None
-
-
-def _observation(value: dict[str, Any]) -> Observation:
-    reason = Reason(value["reason"]) if value["reason"] else None
-    return Observation(**{**value, "state": JobState(value["state"]), "reason": reason})
 
 
 def _broken(store: Store) -> tuple[str, ...]:

@@ -91,10 +91,7 @@ class Renderer:
             "node": node,
             "provider": self.provider,
             "devices": job.devices or self.devices,
-            "scheduler_options": {
-                key: self._expand(value)
-                for key, value in {**service.options, **node.options}.items()
-            },
+            "scheduler_options": self._options(node),
             "exports": self._exports(),
             "keys": KEYS,
             "server": self._server_values(job.model, job.tasks[0], node),
@@ -126,6 +123,12 @@ class Renderer:
     def _exports(self) -> dict[str, str]:
         expanded = {name: self._expand(value) for name, value in self.service.exports.items()}
         return {name: value for name, value in expanded.items() if value}
+
+    def _options(self, node: Node) -> dict[str, str]:
+        """The scheduler's words; one whose variable is not set is left out, `""` is a bare flag."""
+        given = {**self.service.options, **node.options}
+        expanded = {name: self._expand(value) for name, value in given.items()}
+        return {name: value for name, value in expanded.items() if value or not given[name]}
 
     def _environment_of(self, name: str) -> str:
         return self._expand(self.service.environments.get(name, ""))

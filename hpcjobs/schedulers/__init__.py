@@ -72,11 +72,26 @@ class SchedulerModule(WrittenScheduler, Protocol):
             SchedulerUnavailableError: no conclusion can be drawn from this answer.
         """
 
+    def history_argv(self, native_ids: Collection[str]) -> list[str] | None:
+        """The one command that asks the accounting for these jobs, which the queue does not know or
+        says have ended; None = there is no other place to ask.
+        """
+
+    def parse_history(self, result: Result) -> Mapping[str, Observation]:
+        """What the accounting said, by native id. It may lag, so what is not in it is no fact.
+
+        Raises:
+            SchedulerUnavailableError: it said nothing.
+        """
+
+    def find_history_argv(self, name: str) -> list[str] | None:
+        """Like `history_argv`, for a job whose id is not known; read by `parse_history`."""
+
     def cancel_argv(self, native_ids: Collection[str]) -> list[str]:
         """The command that cancels these jobs."""
 
 
-LIVE = ("local",)
+LIVE = ("local", "slurm")
 """Schedulers that can be driven. The others are rendered only, so far."""
 
 

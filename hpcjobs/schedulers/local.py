@@ -77,6 +77,21 @@ def parse_find(result: Result) -> Observation | None:
     return jobs[0] if jobs else None
 
 
+def history_argv(native_ids: Collection[str]) -> list[str] | None:
+    """None: the queue remembers the ended ones as well."""
+    return None
+
+
+def parse_history(result: Result) -> Mapping[str, Observation]:
+    """Nothing is asked, so nothing is said."""
+    return {}
+
+
+def find_history_argv(name: str) -> list[str] | None:
+    """None, as for `history_argv`."""
+    return None
+
+
 def cancel_argv(native_ids: Collection[str]) -> list[str]:
     """`cancel ID...`."""
     return _argv("cancel", *native_ids)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hpcjobs.cli
-from hpcjobs import commands, files, journal, lock, observe, submit
+from hpcjobs import ask, commands, files, journal, lock, submit
 from hpcjobs.commands import CommandResult
 from hpcjobs.errors import SchedulerUnavailableError
 
@@ -58,7 +58,7 @@ def die(at: int) -> None:
     for module, name in (
         (journal, "append"),
         (submit, "run"),
-        (observe, "run"),
+        (ask, "run"),
         (submit, "write_script"),
         (submit, "write_once"),
         (lock, "write_once"),
@@ -96,5 +96,5 @@ if __name__ == "__main__":
     if how.startswith("die:"):
         die(int(how[4:]))
     else:
-        submit.run = observe.run = SCHEDULERS[how]
+        submit.run = ask.run = SCHEDULERS[how]
     hpcjobs.cli.main(words)

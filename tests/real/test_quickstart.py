@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("quickstart")]
+pytestmark = pytest.mark.real
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -405,3 +405,24 @@ def test_a_job_that_started_was_taken() -> None:
 
 def test_a_job_that_is_found_by_name_was_taken() -> None:
     assert verdict(**{**LOST, "answer": said(PENDING)}).state is PENDING
+
+
+# ---- A kill that the scheduler has not explained yet ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer", [said(RUNNING), *Silence, said(FAILED, name="another job")], ids=str
+)
+@pytest.mark.parametrize("exit_code", ["143", "137"])
+def test_why_it_was_killed_is_awaited(answer: Answer, exit_code: str) -> None:
+    signal = {"signal": "TERM"} if exit_code == "143" else {}
+    just_now = told(exit_code, at=NOW - 2, **signal)
+    assert verdict(markers=just_now, answer=answer).state is UNKNOWN
+    long_ago = told(exit_code, at=NOW - 2 * SETTLE_SECONDS, **signal)
+    assert verdict(markers=long_ago, answer=answer).reason is Reason.EXIT_CODE
+
+
+def test_why_it_was_killed_is_told_in_the_schedulers_words() -> None:
+    answer = said(FAILED, reason=Reason.PREEMPTED, detail="PREEMPTED")
+    found = verdict(markers=told("143", at=NOW - 2, signal="TERM"), answer=answer)
+    assert found == Verdict(FAILED, Reason.PREEMPTED, "stopped by signal TERM (PREEMPTED)")

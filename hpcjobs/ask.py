@@ -1,0 +1,124 @@
+"""What the schedulers say: one bulk query a service, whatever the number of jobs and of terminals.
+
+It is not asked more often than its `poll_seconds`: all share a file with the last answer.
+What the queue does not know, or says has ended, is looked up in the accounting, by one more query.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hpcjobs.commands import run
+from hpcjobs.errors import SchedulerUnavailableError, StorageError
+from hpcjobs.evidence import Answer, Silence
+from hpcjobs.files import write_json
+from hpcjobs.model import JobState, Observation, Reason, Service
+from hpcjobs.place import place
+from hpcjobs.schedulers import SchedulerModule, live
+from hpcjobs.store import AttemptRecord
+from hpcjobs.workspace import Workspace
+
+QUERY_TIMEOUT = 60.0
+
+
+def ask(
+    workspace: Workspace, service: Service, attempts: Sequence[AttemptRecord]
+) -> dict[str, Answer]:
+    """By attempt's name: what the scheduler of this service says; one that cannot be asked from
+    here is left out.
+
+    Raises:
+        SchedulerUnavailableError: it does not answer.
+        InputError: this version cannot drive that scheduler.
+    """
+    module = live(service.scheduler)
+    here = [one for one in attempts if one.place == place(module)]
+    known = {one.native_id: one for one in here if one.native_id is not None}
+    answers: dict[str, Answer] = {}
+    if known:
+        seen = _query(workspace, service, module, tuple(known))
+        if seen is not None:
+            for native_id, one in known.items():
+                answers[one.name] = seen.get(native_id, Silence.ABSENT)
+        else:
+            answers |= {one.name: Silence.NOT_ASKED for one in known.values()}
+    for one in here:
+        if one.native_id is None:
+            found = _find(module, one.name)
+            answers[one.name] = found if found is not None else Silence.ABSENT
+    return answers
+
+
+def _query(
+    workspace: Workspace, service: Service, module: SchedulerModule, native_ids: Sequence[str]
+) -> Mapping[str, Observation] | None:
+    """The bulk query, or its last answer if that is young enough; None = not asked now."""
+    path = workspace.jobs / f".observed-{service.name}.json"
+    kept = _read_kept(path)
+    age = time.time() - kept["at"] if kept else float("inf")
+    if kept and 0 <= age < service.poll_seconds:
+        if set(native_ids) <= set(kept["asked"]):
+            return {key: _observation(value) for key, value in kept["seen"].items()}
+        return None
+    _keep(service, path, (), {})  # also if it fails, it was asked now
+    seen = dict(module.parse_query(run(module.query_argv(native_ids), timeout=QUERY_TIMEOUT)))
+    unsettled = [key for key in native_ids if key not in seen or seen[key].state.final]
+    told = _history(module, module.history_argv(unsettled) if unsettled else None)
+    for key in unsettled:
+        # A row that is half written has another name: the queue's word is then the better one.
+        name = seen[key].name if key in seen else None
+        if key in told and told[key].state.final and name in (None, told[key].name):
+            seen[key] = told[key]
+    _keep(service, path, native_ids, seen)
+    return seen
+
+
+def _keep(
+    service: Service, path: Path, asked: Sequence[str], seen: Mapping[str, Observation]
+) -> None:
+    """Keep an answer for whoever asks next; who cannot write here must do without."""
+    if service.poll_seconds:
+        shown = {key: asdict(value) for key, value in seen.items()}
+        with suppress(StorageError):
+            write_json(path, {"at": time.time(), "asked": list(asked), "seen": shown})
+
+
+def _find(module: SchedulerModule, name: str) -> Observation | None:
+    """The job of that name, from the queue, else from the accounting."""
+    found = module.parse_find(run(module.find_argv(name), timeout=QUERY_TIMEOUT))
+    if found is not None:
+        return found
+    told = _history(module, module.find_history_argv(name))
+    return next((one for one in told.values() if one.name == name), None)
+
+
+def _history(module: SchedulerModule, argv: Sequence[str] | None) -> Mapping[str, Observation]:
+    """What the accounting says, by native id; nothing where there is none or it does not answer.
+
+    The queue has answered by then, so the jobs' own markers and the grace decide without it.
+    """
+    if argv is None:
+        return {}
+    try:
+        return module.parse_history(run(argv, timeout=QUERY_TIMEOUT))
+    except SchedulerUnavailableError:
+        return {}
+
+
+def _read_kept(path: Path) -> dict[str, Any] | None:
+    try:
+        kept = json.loads(path.read_text())
+        return kept if isinstance(kept, dict) and {"at", "asked", "seen"} <= set(kept) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _observation(value: dict[str, Any]) -> Observation:
+    reason = Reason(value["reason"]) if value["reason"] else None
+    return Observation(**{**value, "state": JobState(value["state"]), "reason": reason})
