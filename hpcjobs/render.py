@@ -175,6 +175,16 @@ def write_script(script: Script, path: Path) -> None:
         InputError: bash cannot parse it (a template is wrong).
         StorageError: it cannot be written.
     """
+    check_script(script)
+    write_atomic(path, script.text, mode=0o755)
+
+
+def check_script(script: Script) -> None:
+    """Let bash parse the script, without running it.
+
+    Raises:
+        InputError: bash cannot parse it (a template is wrong).
+    """
     for _ in range(3):
         checked = subprocess.run(
             ["bash", "-n"], input=script.text, capture_output=True, text=True, check=False
@@ -183,7 +193,6 @@ def write_script(script: Script, path: Path) -> None:
             break
     if checked.returncode != 0:
         raise InputError(f"bash cannot parse the rendered script:\n{checked.stderr.strip()}")
-    write_atomic(path, script.text, mode=0o755)
 
 
 def _environment(workspace: Workspace) -> jinja2.Environment:

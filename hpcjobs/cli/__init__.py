@@ -24,6 +24,7 @@ _COMMANDS = {
     "init": ("hpcjobs.cli.init", "init", "Write a workspace to edit."),
     "logs": ("hpcjobs.cli.logs", "logs", "Show what a job has printed."),
     "render": ("hpcjobs.cli.render", "render", "Write job scripts."),
+    "services": ("hpcjobs.cli.services", "services", "List, show and check services."),
     "status": ("hpcjobs.cli.status", "status", "Show how the jobs stand."),
     "submit": ("hpcjobs.cli.submit", "submit", "Submit evaluations as jobs."),
     "tasks": ("hpcjobs.cli.tasks", "tasks", "List tasks and groups."),

@@ -80,11 +80,12 @@ def assembled(context: Context, options: dict[str, Any]) -> Assembly:
     return assemble(context.workspace, Choices(**{**options, "devices": devices}))
 
 
-def pretend_gpus(assembly: Assembly) -> None:
+def pretend_gpus(assembly: Assembly, *, quiet: bool = False) -> None:
     """Where scripts are only shown, let this machine have the GPUs that its node names."""
     there, needed = len(assembly.renderer.devices), assembly.node.gpus
     if assembly.service.scheduler == "local" and there < needed:
-        warn(f"{assembly.node.name} needs {needed} GPU(s); this machine shows {there}")
+        if not quiet:
+            warn(f"{assembly.node.name} needs {needed} GPU(s); this machine shows {there}")
         assembly.renderer.devices = tuple(str(index) for index in range(needed))
 
 

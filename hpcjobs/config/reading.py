@@ -208,7 +208,11 @@ class Fields:
         if isinstance(default, _Required):
             if self.has(key):
                 raise self.error("it has no value", key)
-            raise self.error(f"the key {printable(key)} is missing")
+            misspelt = nearest(key, [one for one in self._values if one not in self._asked])
+            raise self.error(
+                f"the key {printable(key)} is missing",
+                expected=f"{key}, not {printable(misspelt)}" if misspelt else None,
+            )
         return default
 
 
