@@ -62,11 +62,13 @@ def _query(
     path = workspace.jobs / f".observed-{service.name}.json"
     kept = _read_kept(path)
     age = time.time() - kept["at"] if kept else float("inf")
-    if kept and 0 <= age < service.poll_seconds:
+    here = kept is not None and kept["place"] == place(module)
+    if kept and here and 0 <= age < service.poll_seconds:
         if set(native_ids) <= set(kept["asked"]):
             return {key: _observation(value) for key, value in kept["seen"].items()}
         return None
-    _keep(service, path, (), {})  # also if it fails, it was asked now
+    where = place(module)
+    _keep(service, path, where, (), {})  # also if it fails, it was asked now
     seen = dict(module.parse_query(run(module.query_argv(native_ids), timeout=QUERY_TIMEOUT)))
     unsettled = [key for key in native_ids if key not in seen or seen[key].state.final]
     told = _history(module, module.history_argv(unsettled) if unsettled else None)
@@ -75,18 +77,23 @@ def _query(
         name = seen[key].name if key in seen else None
         if key in told and told[key].state.final and name in (None, told[key].name):
             seen[key] = told[key]
-    _keep(service, path, native_ids, seen)
+    _keep(service, path, where, native_ids, seen)
     return seen
 
 
 def _keep(
-    service: Service, path: Path, asked: Sequence[str], seen: Mapping[str, Observation]
+    service: Service,
+    path: Path,
+    where: str,
+    asked: Sequence[str],
+    seen: Mapping[str, Observation],
 ) -> None:
     """Keep an answer for whoever asks next; who cannot write here must do without."""
     if service.poll_seconds:
         shown = {key: asdict(value) for key, value in seen.items()}
         with suppress(StorageError):
-            write_json(path, {"at": time.time(), "asked": list(asked), "seen": shown})
+            kept = {"at": time.time(), "place": where, "asked": list(asked), "seen": shown}
+            write_json(path, kept)
 
 
 def _find(module: SchedulerModule, name: str) -> Observation | None:
@@ -114,7 +121,11 @@ def _history(module: SchedulerModule, argv: Sequence[str] | None) -> Mapping[str
 def _read_kept(path: Path) -> dict[str, Any] | None:
     try:
         kept = json.loads(path.read_text())
-        return kept if isinstance(kept, dict) and {"at", "asked", "seen"} <= set(kept) else None
+        return (
+            kept
+            if isinstance(kept, dict) and {"at", "asked", "seen", "place"} <= set(kept)
+            else None
+        )
     except (OSError, ValueError):
         return None
 

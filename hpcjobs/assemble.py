@@ -19,10 +19,11 @@ from hpcjobs.config.settings import (
     settings_names,
 )
 from hpcjobs.errors import InputError, SchedulerUnavailableError, printable
+from hpcjobs.evaluators import JUDGE_KEY, needs_judge
 from hpcjobs.model import Job, Node, Provider, Service
 from hpcjobs.plan import Request, check_model_name, plan
 from hpcjobs.render import KEYS, Renderer
-from hpcjobs.store import load
+from hpcjobs.store import Store, load
 from hpcjobs.workspace import Workspace
 
 
@@ -62,8 +63,15 @@ class Assembly:
             InputError: a personal value or key is missing, weights do not exist, there are no GPUs.
         """
         self.personal.require_nothing_missing()
+        judged = any(
+            needs_judge(task.framework, task.script) for job in self.jobs for task in job.tasks
+        )
         for key in KEYS:
-            if key == self.provider.key or self.personal.get(key) is not None:
+            if (
+                key == self.provider.key
+                or (judged and key == JUDGE_KEY)
+                or self.personal.get(key) is not None
+            ):
                 self.personal.require_key(key)
         if self.provider.needs_weights:
             for job in self.jobs:
@@ -108,7 +116,8 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
         priority=choices.priority,
         devices=choices.devices,
     )
-    taken = load(workspace.journal).digests
+    store = load(workspace.journal)
+    taken = store.digests
     jobs: list[Job] = []
     notes: list[str] = personal.warnings()
     for model in dict.fromkeys(choices.models):
@@ -116,6 +125,7 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
         settings = read_model_settings(workspace, model, choices.settings)
         jobs += plan(request, model, settings, taken)
         taken |= {job.id: job.digest for job in jobs}
+        notes += _changed_settings(store, jobs[-1])
         names = settings_names(workspace, model)
         if names and not choices.settings:
             notes.append(
@@ -125,6 +135,24 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     devices = _devices(service) if service.scheduler == "local" and node.gpus else ()
     renderer = Renderer(workspace, personal, service, provider, devices)
     return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes)
+
+
+def _changed_settings(store: Store, job: Job) -> list[str]:
+    """A warning where settings were changed and their version was not raised."""
+    for record in store.jobs.values():
+        other = record.job
+        same = (other.model, other.settings_name, other.settings_version) == (
+            job.model,
+            job.settings_name,
+            job.settings_version,
+        )
+        if same and other.settings_digest != job.settings_digest:
+            return [
+                f"the settings {job.settings_name} of {printable(job.model)} were changed since "
+                f"job {other.id}, under the same version {job.settings_version}: raise it; what "
+                "was made before does not count any more"
+            ]
+    return []
 
 
 def _devices(service: Service) -> tuple[str, ...]:

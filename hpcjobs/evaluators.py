@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatch
 
 from hpcjobs.errors import InputError
 from hpcjobs.model import Provider
@@ -40,6 +41,11 @@ GENERATION: Mapping[str, Mapping[str, str]] = {
 }
 """The evaluator's own word for each of our settings."""
 
+JUDGED = ("*mt_bench*",)
+"""Tasks of lighteval whose answers a model of OpenAI judges, by script (Swallow's MT-Bench)."""
+
+JUDGE_KEY = "OPENAI_API_KEY"
+
 EVALUATOR_PARSERS = frozenset({"deepseek_r1_markup"})
 """Reasoning parsers of the Swallow fork of lighteval; all others are vLLM's."""
 
@@ -70,6 +76,11 @@ def check_settings(
             where=where,
             do="choose other settings for tasks of lm_eval",
         )
+
+
+def needs_judge(framework: str, script: str) -> bool:
+    """Whether the task cannot be scored without JUDGE_KEY."""
+    return framework == "lighteval" and any(fnmatch(script, glob) for glob in JUDGED)
 
 
 def result_model_names(provider: Provider, model: str) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ class Silence(Enum):
     """What a scheduler says of a job that it does not tell of."""
 
     NO_ANSWER = "no answer"
+    ELSEWHERE = "elsewhere"
+    """It can be asked for at another place only."""
     NOT_ASKED = "not asked"
     """It was asked too recently."""
     ABSENT = "absent"
@@ -62,6 +64,10 @@ class Evidence:
     walltime: float
     grace: float
     submit_timeout: float = 60.0
+    lag: float = 0.0
+    """Seconds that a marker may show late; none where the job runs on this very host."""
+    place: str = ""
+    """Where it can be asked for (see hpcjobs.place)."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -73,6 +79,8 @@ def judge(evidence: Evidence) -> Verdict:
         return _alive(evidence, answer)
     if isinstance(answer, Observation):
         return _by_accounting(evidence, answer)
+    if answer is Silence.ELSEWHERE:
+        return Verdict(JobState.UNKNOWN, detail=f"it can be asked for only at {evidence.place}")
     if answer in (Silence.NO_ANSWER, Silence.NOT_ASKED):
         return Verdict(JobState.UNKNOWN, detail="the scheduler does not answer")
     return _absent(evidence)
@@ -114,6 +122,8 @@ def _stopped(evidence: Evidence, answer: Answer, detail: str) -> Verdict:
     reason = _explained(answer, Reason.EXIT_CODE)
     if isinstance(answer, Observation) and answer.state.final and answer.detail:
         detail = f"{detail} ({answer.detail})"
+    if reason is not Reason.EXIT_CODE:
+        return Verdict(JobState.FAILED, reason, detail)
     if evidence.cancelling or _is_cancelled(answer):
         return Verdict(JobState.CANCELLED, detail=detail)
     if reason is Reason.EXIT_CODE and _reached_walltime(evidence, answer):
@@ -135,11 +145,15 @@ def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
     said = answer.detail or answer.native_state
     if evidence.markers.restarted is not None:
         return _RESTARTED
+    since = evidence.absent_since if evidence.absent_since is not None else evidence.now
+    explicit = answer.state is JobState.CANCELLED or answer.reason not in (None, Reason.EXIT_CODE)
+    late = evidence.now - since < min(evidence.lag, evidence.grace)
+    if explicit and late and evidence.markers.started is not None:
+        return Verdict(JobState.UNKNOWN, detail=f"it ended ({said}), its exit code is awaited")
     if answer.state is JobState.CANCELLED:
         return Verdict(JobState.CANCELLED, detail=said)
-    if answer.reason not in (None, Reason.EXIT_CODE):
+    if explicit:
         return Verdict(JobState.FAILED, answer.reason, said)
-    since = evidence.absent_since if evidence.absent_since is not None else evidence.now
     if evidence.now - since < min(SETTLE_SECONDS, evidence.grace):
         return Verdict(JobState.UNKNOWN, detail="it ended, its exit code is awaited")
     if evidence.cancelling:

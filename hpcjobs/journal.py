@@ -88,10 +88,11 @@ def read(path: Path) -> JournalContent:
         StorageError: it cannot be read.
     """
     content = JournalContent()
-    if not path.exists():
-        return content
     with explained("read", path):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return content
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line:
             continue

@@ -32,13 +32,12 @@ def workspace_lock(path: Path, *, wait: float = 60.0) -> Iterator[None]:
         StorageError: the directory cannot be written.
     """
     identity = ProcessIdentity.of(os.getpid())
-    content = json.dumps(
-        {"host": hostname(), **(identity.to_json() if identity else {}), "since": time.time()}
-    )
+    who = {"host": hostname(), "namespace": _namespace(), "since": time.time()}
+    content = json.dumps(who | (identity.to_json() if identity else {}))
     end = time.monotonic() + wait
     make_directory(path.parent)
     while not write_once(path, content):
-        if _remove_if_stale(path):
+        if _remove_if_stale(path) and time.monotonic() < end + 5:
             continue
         if time.monotonic() >= end:
             raise LockedError(
@@ -59,7 +58,7 @@ def _remove_if_stale(path: Path) -> bool:
     """Remove the lock of a dead process of this host; only one process at a time does so."""
     content = _read(path)
     if content is None or not _is_stale(content):
-        return content is None
+        return content is None and not os.path.lexists(path)
     guard = path.with_name(f".{path.name}.{hostname()}.guard")
     with explained("write", guard), guard.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -68,10 +67,16 @@ def _remove_if_stale(path: Path) -> bool:
     return True
 
 
+def _namespace() -> str:
+    """Processes of another namespace (a container) cannot be seen, and so not be called dead."""
+    return str(Path("/proc/self/ns/pid").readlink())
+
+
 def _is_stale(content: str) -> bool:
     try:
         owner = json.loads(content)
-        return owner["host"] == hostname() and not ProcessIdentity.from_json(owner).is_alive()
+        ours = (owner["host"], owner.get("namespace", _namespace())) == (hostname(), _namespace())
+        return ours and not ProcessIdentity.from_json(owner).is_alive()
     except (ValueError, KeyError, TypeError):
         return False
 

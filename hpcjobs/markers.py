@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpcjobs.files import explained
+
 _CONTENT = re.compile(r"(?P<value>.*) (?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n", re.DOTALL)
 _TASK = re.compile(r"task\.(?P<key>.+)\.(?P<what>started|exit_code)")
 _OWN = ("started", "restarted", "ready", "server_version", "signal", "failure", "exit_code")
@@ -63,13 +65,17 @@ def read_markers(directory: Path) -> Markers:
     """The markers of an attempt; what is not there, or not whole, is None.
 
     The directory is listed first: that makes NFS look again.
+
+    Raises:
+        StorageError: the disk does not answer, which says nothing of the job.
     """
     own: dict[str, Marker | None] = {}
     tasks: dict[str, dict[str, Marker | None]] = {}
-    try:
-        names = sorted(path.name for path in directory.iterdir())
-    except OSError:
-        return Markers()
+    with explained("list", directory):
+        try:
+            names = sorted(path.name for path in directory.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return Markers()
     for name in names:
         match = _TASK.fullmatch(name)
         if name in _OWN:
@@ -80,10 +86,11 @@ def read_markers(directory: Path) -> Markers:
 
 
 def _read(path: Path) -> Marker | None:
-    try:
-        match = _CONTENT.fullmatch(path.read_text(errors="replace"))
-    except OSError:
-        return None
+    with explained("read", path):
+        try:
+            match = _CONTENT.fullmatch(path.read_text(errors="replace"))
+        except (FileNotFoundError, IsADirectoryError):
+            return None
     if match is None:
         return None
     try:

@@ -204,6 +204,8 @@ class Job:
     """The GPUs it must use (`--cuda-visible-devices`); empty = any."""
     result_prefix: str = ""
     """First part of the path of its results, from the provider."""
+    settings_digest: str = ""
+    """Of the model's own settings, whatever their version says."""
     model_names: tuple[str, ...] = ()
     """The names under which the model may stand in result files."""
 

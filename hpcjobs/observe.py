@@ -11,11 +11,11 @@ from hpcjobs import journal
 from hpcjobs.ask import ask
 from hpcjobs.config.services import read_service
 from hpcjobs.errors import HpcjobsError, LockedError, StorageError
-from hpcjobs.evidence import Answer, Evidence, Silence, judge
+from hpcjobs.evidence import SETTLE_SECONDS, Answer, Evidence, Silence, judge
 from hpcjobs.journal import Event
 from hpcjobs.lock import workspace_lock
 from hpcjobs.markers import Markers, read_markers
-from hpcjobs.model import JobState, Observation, Service, Verdict
+from hpcjobs.model import Job, JobState, Observation, Service, Verdict
 from hpcjobs.results.checking import result_problems
 from hpcjobs.store import AttemptRecord, JobRecord, Store, load
 from hpcjobs.workspace import Workspace
@@ -78,7 +78,12 @@ def update(workspace: Workspace, store: Store, *, record: bool) -> list[str]:
             service, answers = None, {}
         for job, attempt in pairs:
             answer = answers.get(attempt.name, Silence.NO_ANSWER)
-            events += _update_one(workspace, service, job, attempt, answer)
+            if service is not None and attempt.name not in answers:
+                answer = Silence.ELSEWHERE
+            try:
+                events += _update_one(workspace, service, job, attempt, answer)
+            except StorageError as error:  # a disk that does not answer says nothing of the job
+                warnings.append(f"{attempt.name}: {error.what}")
     if record:
         journal.append(workspace.journal, events)
     return warnings
@@ -92,7 +97,7 @@ def _update_one(
     answer: Answer,
 ) -> list[Event]:
     """Judge one attempt, change the record, and tell the events."""
-    now, job = time.time(), record.job
+    now, job = time.time(), record.job_of(attempt)
     events: list[Event] = []
     if isinstance(answer, Observation) and answer.name != attempt.name:
         answer = Silence.ABSENT  # the native id was recycled
@@ -120,7 +125,7 @@ def _update_one(
             name=attempt.name,
             markers=markers,
             answer=answer,
-            problems=_problems(record, directory, markers),
+            problems=_problems(job, directory, markers),
             now=now,
             submitting_at=attempt.submitting_at,
             accepted=attempt.native_id is not None,
@@ -129,6 +134,8 @@ def _update_one(
             walltime=job.walltime,
             grace=service.grace_seconds if service else float("inf"),
             submit_timeout=service.submit_timeout if service else float("inf"),
+            lag=0.0 if service and service.scheduler == "local" else SETTLE_SECONDS,
+            place=attempt.place,
         )
     )
     changed = (verdict.state, verdict.reason, verdict.detail, absent_since) != (
@@ -164,11 +171,11 @@ def _verdict_event(
     )
 
 
-def _problems(record: JobRecord, directory: Path, markers: Markers) -> Mapping[str, str]:
+def _problems(job: Job, directory: Path, markers: Markers) -> Mapping[str, str]:
     """Why results are not whole; looked at only where that decides."""
     if markers.exit_code is None or markers.exit_code.value != "0":
         return {}
-    return result_problems(record.job, directory)
+    return result_problems(job, directory)
 
 
 def _broken(store: Store) -> tuple[str, ...]:

@@ -94,6 +94,7 @@ def _job(
         settings_name=settings.name,
         settings_version=settings.version,
         settings_path=settings.path,
+        settings_digest=_sha256(dict(settings.values)),
         tasks=runs,
         walltime=walltime(task, request.node, request.service),
         max_samples=request.max_samples,
@@ -211,6 +212,10 @@ def _digest(request: Request, model: str, settings: Settings, runs: tuple[TaskRu
         "tasks": [[run.key, run.script, run.framework, dict(run.settings)] for run in runs],
         "max_samples": request.max_samples,
     }
+    return _sha256(what)
+
+
+def _sha256(what: object) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 

@@ -106,7 +106,7 @@ class Renderer:
             raise InputError(
                 f"{error.message}",
                 where=_template_line(error),
-                expected="a name that templates are given (see docs/templates.md)",
+                expected="a name that templates are given (see docs/job-script.md)",
             ) from error
         except jinja2.TemplateSyntaxError as error:
             raise InputError(

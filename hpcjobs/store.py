@@ -33,6 +33,8 @@ class AttemptRecord:
     """Since when every answer of the scheduler lacked it."""
     cancelling: bool = False
     ended_at: float | None = None
+    job: Job | None = None
+    """As it was when this attempt was submitted, if that differs from the first time."""
 
 
 @dataclass
@@ -41,6 +43,10 @@ class JobRecord:
 
     job: Job
     attempts: list[AttemptRecord] = field(default_factory=list)
+
+    def job_of(self, attempt: AttemptRecord) -> Job:
+        """The job as that attempt was submitted: walltime and paths may change in between."""
+        return attempt.job or self.job
 
     @property
     def last(self) -> AttemptRecord | None:
@@ -116,7 +122,8 @@ def _apply(store: Store, one: Event) -> None:
     number = int(one["attempt"])
     if kind == journal.SUBMITTING:
         if not any(attempt.number == number for attempt in record.attempts):
-            record.attempts.append(AttemptRecord(number, one["name"], one["place"], at))
+            spec = job_from_json(one["spec"]) if "spec" in one else None
+            record.attempts.append(AttemptRecord(number, one["name"], one["place"], at, job=spec))
         return
     attempt = {attempt.number: attempt for attempt in record.attempts}[number]
     if attempt.state.final:

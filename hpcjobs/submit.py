@@ -137,9 +137,14 @@ def _submit_one(
         events.append(journal.event(journal.PLANNED, now, job.id, spec=job_to_json(job)))
     name = job_name(attempt)
     where = place(module)
-    store.jobs[job.id].attempts.append(AttemptRecord(attempt.number, name, where, now))
+    changed = {} if job == store.jobs[job.id].job else {"spec": job_to_json(job)}
+    store.jobs[job.id].attempts.append(
+        AttemptRecord(attempt.number, name, where, now, job=job if changed else None)
+    )
     events.append(
-        journal.event(journal.SUBMITTING, now, job.id, attempt.number, name=name, place=where)
+        journal.event(
+            journal.SUBMITTING, now, job.id, attempt.number, name=name, place=where, **changed
+        )
     )
     journal.append(workspace.journal, events)
     try:
@@ -172,9 +177,19 @@ def _submit_one(
 
 
 def cancel(
-    workspace: Workspace, records: Sequence[JobRecord], services: Callable[[str], Service]
+    workspace: Workspace,
+    records: Sequence[JobRecord],
+    services: Callable[[str], Service],
+    *,
+    forget: bool = False,
 ) -> list[str]:
     """Cancel the unfinished attempts of these jobs.
+
+    Args:
+        workspace: where they are recorded.
+        records: the jobs.
+        services: gives the service of a name.
+        forget: give up what cannot be reached: it counts as cancelled, though it may still run.
 
     Returns:
         Warnings for people: attempts that could not be reached.
@@ -201,8 +216,29 @@ def cancel(
             ],
         )
         for name, pairs in chosen.items():
+            module = live(services(name).scheduler)
+            lost = [
+                (record, attempt)
+                for record, attempt in pairs
+                if attempt.native_id is None or attempt.place != place(module)
+            ]
+            if forget:
+                journal.append(workspace.journal, [_given_up(*pair) for pair in lost])
+                pairs = [pair for pair in pairs if pair not in lost]
             warnings += _cancel_all(services(name), [attempt for _, attempt in pairs])
     return warnings
+
+
+def _given_up(record: JobRecord, attempt: AttemptRecord) -> journal.Event:
+    return journal.event(
+        journal.ENDED,
+        time.time(),
+        record.job.id,
+        attempt.number,
+        state=JobState.CANCELLED.value,
+        reason=None,
+        detail="given up by hand; nobody looked whether it still runs",
+    )
 
 
 def _cancel_all(service: Service, attempts: Sequence[AttemptRecord]) -> list[str]:
@@ -211,7 +247,10 @@ def _cancel_all(service: Service, attempts: Sequence[AttemptRecord]) -> list[str
     ids = []
     for attempt in attempts:
         if attempt.place != place(module):
-            warnings.append(f"{attempt.name} is in the queue of {attempt.place}: cancel it there")
+            warnings.append(
+                f"{attempt.name} is in the queue of {attempt.place}: cancel it there, "
+                "or give it up with --forget"
+            )
         elif attempt.native_id is None:
             warnings.append(f"{attempt.name}: its answer was lost; cancel again once it is found")
         else:

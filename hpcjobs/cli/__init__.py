@@ -96,12 +96,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = group.main(arguments, standalone_mode=False)
+        sys.stdout.flush()
     except HpcjobsError as error:
         click.echo(f"error: {error}", err=True)
         code = error.exit_code
     except click.ClickException as error:
         error.show()
         code = ExitCode.USAGE
+    except OSError as error:  # what we read and write is explained where it is; this is the output
+        click.echo(f"error: cannot print: {error.strerror or error}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.STORAGE
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         code = ExitCode.INTERRUPTED

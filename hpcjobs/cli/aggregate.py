@@ -68,6 +68,9 @@ def _show(path: str, document: dict[str, Any]) -> None:
     for title, group in (("unfinished", about["unfinished"]), ("failed", about["failed"])):
         for key, why in group.items():
             click.echo(f"  {title}: {key}: {why}")
+    for name, why in about["missing"].items():
+        if not why.startswith("no result for"):
+            click.echo(f"  missing: {name}: {why}")
     if about["missing"]:
         click.echo(f"  {len(about['missing'])} of {len(document['results'])} values missing (-1)")
     click.echo(f"  {path}")

@@ -11,10 +11,17 @@ from hpcjobs.errors import ExitCode, InputError
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("--all", "every", is_flag=True, help="All that are queued or running.")
+@click.option(
+    "--forget",
+    is_flag=True,
+    help="Give up what cannot be reached from here: it counts as cancelled, and may still run.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @pass_context
-def cancel(context: Context, jobs: tuple[str, ...], every: bool, yes: bool, as_json: bool) -> int:
+def cancel(
+    context: Context, jobs: tuple[str, ...], every: bool, forget: bool, yes: bool, as_json: bool
+) -> int:
     """Cancel jobs, queued or running (the beginning of an id is enough)."""
     from hpcjobs.cli.status import named, record_json
     from hpcjobs.config.services import read_service
@@ -34,7 +41,10 @@ def cancel(context: Context, jobs: tuple[str, ...], every: bool, yes: bool, as_j
     warnings = []
     if records:
         warnings = cancel_jobs(
-            context.workspace, records, lambda name: read_service(context.workspace, name)
+            context.workspace,
+            records,
+            lambda name: read_service(context.workspace, name),
+            forget=forget,
         )
     view = refresh(context.workspace)
     after = [view.store.jobs[record.job.id] for record in chosen]

@@ -82,7 +82,7 @@ def submit(
 
         for directory in download(assembly):
             click.echo(f"downloaded to {directory}", err=True)
-    return _submit(context, assembly, again, wait, as_json)
+    return _submit(context, assembly, again, wait, as_json, len(scripts))
 
 
 def _scripts(assembly: Assembly, again: bool, every: bool = False) -> list[Script]:
@@ -105,7 +105,9 @@ def _confirmed(count: int, as_json: bool) -> bool:
     return click.confirm("Submit?", default=True, err=True)
 
 
-def _submit(context: Context, assembly: Assembly, again: bool, wait: bool, as_json: bool) -> int:
+def _submit(
+    context: Context, assembly: Assembly, again: bool, wait: bool, as_json: bool, planned: int
+) -> int:
     from hpcjobs.submit import submit as submit_jobs
 
     native_ids: dict[str, str] = {}
@@ -127,6 +129,10 @@ def _submit(context: Context, assembly: Assembly, again: bool, wait: bool, as_js
         again=again,
         report=report,
     )
+    tried = len(outcome.submitted) + len(outcome.refused) + len(outcome.left)
+    others = planned - tried - (outcome.unanswered is not None)
+    if others > 0:
+        click.echo(f"{others} were submitted by another hpcjobs meanwhile", err=True)
     code = _explain(outcome, as_json)
     if as_json and not (wait and code == ExitCode.OK):  # else the waiting prints it
         print_json(_outcome_json(outcome, native_ids))

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpcjobs.errors import InputError
+from hpcjobs.errors import InputError, printable
 from hpcjobs.files import explained
 from hpcjobs.workspace import defaults_root
 
@@ -64,6 +64,12 @@ class PersonalValues:
             if value is None:
                 self.missing[name] = None
                 return f"{name}_NOT_SET"
+            if value.startswith(("~", "$")) or any(ord(c) < 32 for c in value):
+                raise InputError(
+                    f"{name}: {printable(value)} is taken as it stands, not expanded",
+                    where=str(self.path),
+                    expected="the value in full, on one line, without ~ and $",
+                )
             return value
 
         return _REFERENCE.sub(replace, text)

@@ -70,6 +70,8 @@ def read_service_file(path: Path) -> Service:
             where=str(path),
         )
         times.refuse_others()
+        if scheduler == "local":
+            _check_local(fields.section("options"))
         if not service.nodes:
             raise fields.error("no nodes are described", "nodes")
         return service
@@ -105,6 +107,12 @@ def _node(name: str, outer: Fields) -> Node:
             options=fields.texts_by_key("options"),
             description=fields.text("description", ""),
         )
+
+
+def _check_local(outer: Fields) -> None:
+    with outer as fields:
+        fields.text("devices", "auto", pattern="auto|[0-9]+(,[0-9]+)*")
+        fields.text("cpu_slots", "1", pattern="[1-9][0-9]*")
 
 
 def _limits(outer: Fields) -> dict[str, int]:

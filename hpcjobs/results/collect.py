@@ -1,7 +1,7 @@
 """Which results of which attempts count for a model: from the store to result files.
 
-For each task the job that was submitted last decides. Where that one has no result (yet), the
-result of an earlier job counts only if it was made under the same settings.
+The job of a model that was submitted last says which settings are meant. For each task, only what
+was made under exactly these counts, and of that the latest.
 """
 
 from __future__ import annotations
@@ -86,30 +86,42 @@ def _collected(workspace: Workspace, evaluation: Evaluation, records: list[JobRe
         evaluation,
         settings_path=latest.settings_path,
         settings_version=latest.settings_version,
-        standings=[_standing(workspace, entries) for entries in by_task.values()],
+        standings=[_standing(workspace, entries, latest) for entries in by_task.values()],
     )
 
 
-def _standing(workspace: Workspace, entries: list[tuple[JobRecord, TaskRun]]) -> Standing:
+def _standing(
+    workspace: Workspace, entries: list[tuple[JobRecord, TaskRun]], latest: Job
+) -> Standing:
     """Where a task stands, given its jobs in the order of their submission."""
     newest, task = entries[-1]
     standing = Standing(task, newest.job, newest.last, finished=not newest.active)
+    if _settings(newest.job) != _settings(latest):
+        standing.why = (
+            f"made under other settings (version {newest.job.settings_version or 'none'}) than "
+            f"those submitted last (version {latest.settings_version or 'none'}): submit it again"
+        )
+        return standing
     for record, earlier in reversed(entries):
-        if (earlier, record.job.settings_version) != (task, newest.job.settings_version):
+        if earlier != task or _settings(record.job) != _settings(latest):
             continue
         for attempt in reversed(record.attempts):
             if attempt.state is not JobState.SUCCEEDED:
                 continue
-            found = task_results(
-                record.job, earlier, workspace.attempt(record.job.id, attempt.number)
-            )
+            job = record.job_of(attempt)
+            run = next((one for one in job.tasks if one.key == task.key), task)
+            found = task_results(job, run, workspace.attempt(job.id, attempt.number))
             if found.files and not found.problems:
-                standing.job, standing.attempt = record.job, attempt
+                standing.job, standing.attempt = job, attempt
                 standing.done, standing.files = True, found.files
                 return standing
             standing.why = _fault(workspace, found)
     standing.why = standing.why or _why(newest)
     return standing
+
+
+def _settings(job: Job) -> tuple[str, str]:
+    return job.settings_version, job.settings_digest
 
 
 def _fault(workspace: Workspace, found: TaskResults) -> str:

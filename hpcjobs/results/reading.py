@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hpcjobs.errors import printable, unknown
+from hpcjobs.errors import StorageError, printable, unknown
 from hpcjobs.files import explained
 from hpcjobs.results import lighteval, lm_eval
 from hpcjobs.results.result_file import (
@@ -118,6 +119,8 @@ def _json_object(path: Path) -> Mapping[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
+        if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN):
+            raise StorageError(f"cannot read {path}: {error.strerror}") from error
         raise ResultError(f"it cannot be read: {error.strerror or error}") from error
     if not data.strip():
         raise ResultError("it is empty")

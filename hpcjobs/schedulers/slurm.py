@@ -70,6 +70,8 @@ NO_ANSWER = re.compile(
     r"timed out|contact slurm controller|connect failure|[Cc]onnection (refused|reset)|[Mm]unge"
     r"|authentication|transmi|persist_|PersistInit|Unable to process configuration|fetch config"
     r"|getaddrinfo|Communication|temporarily|standby mode|shutting down|Transport endpoint"
+    r"|Message (receive|send|shutdown)|Insane message|Broken pipe|Interrupted system call"
+    r"|Unspecified error|No error|Protocol version"
     r"|[Uu]nexpected message|Header lengths|No route to host|resolve_ctls"
 )
 NO_LOG = 53
@@ -79,6 +81,19 @@ NO_LOG = 53
 def submit_argv(script: Path, group: str) -> list[str]:
     """`sbatch --parsable SCRIPT`; everything else, the account too, stands in the script."""
     return ["sbatch", "--parsable", str(script)]
+
+
+def cluster_argv() -> list[str]:
+    """`scontrol show config`."""
+    return ["scontrol", "show", "config"]
+
+
+def parse_cluster(result: Result) -> str:
+    """`ClusterName = NAME` is one of its lines."""
+    match = re.search(r"^ClusterName\s*=\s*(\S+)$", result.stdout, re.MULTILINE)
+    if result.returncode != 0 or match is None:
+        raise _no_answer("scontrol", result)
+    return match[1]
 
 
 def parse_submit(result: Result) -> str:

@@ -39,6 +39,7 @@ class FakeSlurm:
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm()
     monkeypatch.setattr(ask, "run", fake)
+    monkeypatch.setattr(ask, "place", lambda module: "")
     return fake
 
 

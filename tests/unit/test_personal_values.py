@@ -114,12 +114,12 @@ def test_other_names_are_no_keys(name: str) -> None:
         ("${A:-/b}", "/a"),
         ("$A", "$A"),
         ("$(id)", "$(id)"),
-        ("${C}", "${A}"),
+        ("${C}", "a${A}"),
         ("${NONE}/x", "NONE_NOT_SET/x"),
     ],
 )
 def test_references_are_replaced_once(read: Read, text: str, shown: str) -> None:
-    assert read("A=/a\nC=${A}\n").expand(text, where="x.yaml:1") == shown
+    assert read("A=/a\nC=a${A}\n").expand(text, where="x.yaml:1") == shown
 
 
 def test_a_value_that_is_missing_is_remembered_and_refused_by_name(read: Read) -> None:
@@ -178,3 +178,9 @@ def test_a_file_of_ones_own_is_not(read: Read, mode: int) -> None:
 
 def test_a_missing_file_is_not_warned_of(read: Read) -> None:
     assert read(None).warnings() == []
+
+
+@pytest.mark.parametrize("value", ["~/x", "$HOME/x", "${HOME}/x", "'a\nb'"])
+def test_a_value_that_only_a_shell_would_expand_is_refused(read: Read, value: str) -> None:
+    with pytest.raises(InputError, match="taken as it stands, not expanded"):
+        read(f"CACHE={value}\n").expand("${CACHE}", where="x.yaml:1")

@@ -188,7 +188,7 @@ def test_a_path_that_a_directive_cannot_hold_is_refused(
 
 def test_a_group_that_would_add_a_directive_is_refused() -> None:
     values = {**VALUES, "ABCI_GROUP": "g\n#PBS -q other"}
-    with pytest.raises(InputError, match="cannot stand in a line `#PBS -P`"):
+    with pytest.raises(InputError, match="ABCI_GROUP: 'g"):
         Case("abci", "rt_HG", values=values).render()
 
 

@@ -2,6 +2,7 @@
 #HPCJOBS --name rth51mx-01_ja_gpqa_o3-mini-2025-01-31
 #HPCJOBS --gpus 0
 #HPCJOBS --cpu-slots 1
+#HPCJOBS --output scheduler.out
 #HPCJOBS --walltime 00:30:00
 #HPCJOBS --grace 10
 #
@@ -194,6 +195,7 @@ read_key() { # NAME: export it with its value in $env_file, if that has one
       value=${value%"${value##*[![:space:]]}"}
       case $value in
         \"*\" | \'*\') value=${value:1:${#value}-2} ;;
+        '<'*'>') value='' ;; # the placeholder of .env_template
       esac
     fi
   done <"$env_file"

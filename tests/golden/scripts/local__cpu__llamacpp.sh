@@ -2,6 +2,7 @@
 #HPCJOBS --name x09dxk0-01_demo_sums_tiny-demo
 #HPCJOBS --gpus 0
 #HPCJOBS --cpu-slots 1
+#HPCJOBS --output scheduler.out
 #HPCJOBS --walltime 00:10:00
 #HPCJOBS --grace 10
 #
@@ -194,6 +195,7 @@ read_key() { # NAME: export it with its value in $env_file, if that has one
       value=${value%"${value##*[![:space:]]}"}
       case $value in
         \"*\" | \'*\') value=${value:1:${#value}-2} ;;
+        '<'*'>') value='' ;; # the placeholder of .env_template
       esac
     fi
   done <"$env_file"

@@ -2,6 +2,7 @@
 #HPCJOBS --name r1vrzcg-01_ja_gpqa_a-q-touch-pwned-touch-pwned
 #HPCJOBS --gpus 1
 #HPCJOBS --devices 0,1,2,3,4,5,6,7
+#HPCJOBS --output scheduler.out
 #HPCJOBS --walltime 00:30:00
 #HPCJOBS --grace 10
 #
@@ -196,6 +197,7 @@ read_key() { # NAME: export it with its value in $env_file, if that has one
       value=${value%"${value##*[![:space:]]}"}
       case $value in
         \"*\" | \'*\') value=${value:1:${#value}-2} ;;
+        '<'*'>') value='' ;; # the placeholder of .env_template
       esac
     fi
   done <"$env_file"

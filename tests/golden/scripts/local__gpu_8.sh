@@ -2,6 +2,7 @@
 #HPCJOBS --name n7qsvwz-01_ja_gpqa_Llama-3.1-Swallow-8B-Instruct-v0.5
 #HPCJOBS --gpus 8
 #HPCJOBS --devices 0,1,2,3,4,5,6,7
+#HPCJOBS --output scheduler.out
 #HPCJOBS --walltime 02:00:00
 #HPCJOBS --grace 10
 #
@@ -194,6 +195,7 @@ read_key() { # NAME: export it with its value in $env_file, if that has one
       value=${value%"${value##*[![:space:]]}"}
       case $value in
         \"*\" | \'*\') value=${value:1:${#value}-2} ;;
+        '<'*'>') value='' ;; # the placeholder of .env_template
       esac
     fi
   done <"$env_file"

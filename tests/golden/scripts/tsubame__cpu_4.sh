@@ -198,6 +198,7 @@ read_key() { # NAME: export it with its value in $env_file, if that has one
       value=${value%"${value##*[![:space:]]}"}
       case $value in
         \"*\" | \'*\') value=${value:1:${#value}-2} ;;
+        '<'*'>') value='' ;; # the placeholder of .env_template
       esac
     fi
   done <"$env_file"
