@@ -672,3 +672,43 @@ def test_a_rendered_script_that_somebody_changed_is_not_overwritten_unasked(
     assert path.read_text() == "mine"
     assert run(*words, "--overwrite").code == 0
     assert path.read_text() == rendered
+
+
+def test_a_task_that_a_model_judges_needs_its_key_before_it_is_submitted(
+    run: Run, workspace: Path
+) -> None:
+    providers = (defaults_root() / "conf" / "providers.yaml").read_text()
+    (workspace / "conf").mkdir()
+    (workspace / "conf" / "providers.yaml").write_text(
+        providers.replace("needs_gpu: true", "needs_gpu: false")
+    )
+    words = submit({**ON_LOCAL, "node": "cpu", "tasks": "ja_mtbench"})
+    ended = run(*words, "--yes")
+    assert ended.code == 2
+    assert "not set: OPENAI_API_KEY" in ended.err
+    assert not (workspace / "jobs").exists()
+
+
+def test_what_cannot_be_reached_can_be_given_up(run: Run, workspace: Path) -> None:
+    key = "abcdefg"
+    job = Job(key, "d", "local", "cpu", "llamacpp", "org/name", "", "", "", (), 60)
+    events = [
+        journal.event(journal.PLANNED, 1.0, key, spec=job_to_json(job)),
+        journal.event(journal.SUBMITTING, 1.0, key, 1, name=f"{key}-01_x", place="gone:/q"),
+    ]
+    journal.append(workspace / "jobs" / "journal.jsonl", events)
+    assert "it can be asked for only at gone:/q" in run("status").out
+    assert run("cancel", key).code == 1
+    assert "❔ unknown" in run("status").out
+    assert run("cancel", key, "--forget").code == 0
+    assert "given up by hand" in run("status").out
+
+
+def test_a_full_output_is_one_line_and_no_traceback(workspace: Path) -> None:
+    words = [sys.executable, "-m", "hpcjobs", "-w", str(workspace), "tasks"]
+    done = subprocess.run(
+        f"{shlex.join(words)} >/dev/full", shell=True, capture_output=True, text=True
+    )
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr
+    assert "cannot print: No space left on device" in done.stderr

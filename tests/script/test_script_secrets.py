@@ -110,3 +110,11 @@ def test_a_server_gets_the_hubs_key_and_no_other(start: Start, workspace: Worksp
         "OPENAI_API_KEY": None,
         "DEEPINFRA_API_KEY": None,
     }
+
+
+def test_a_placeholder_is_no_key(start: Start, workspace: Workspace) -> None:
+    workspace.env_file.write_text("HF_TOKEN=<hf_...>\nOPENAI_API_KEY='<sk-...>'\n")
+    job = start()
+    assert job.wait() == 0, job.log()
+    assert "HF_TOKEN" not in job.records_of("lm_eval")[0]["environ"]
+    assert "HF_TOKEN" not in job.records_of("vllm")[0]["environ"]

@@ -426,3 +426,25 @@ def test_why_it_was_killed_is_told_in_the_schedulers_words() -> None:
     answer = said(FAILED, reason=Reason.PREEMPTED, detail="PREEMPTED")
     found = verdict(markers=told("143", at=NOW - 2, signal="TERM"), answer=answer)
     assert found == Verdict(FAILED, Reason.PREEMPTED, "stopped by signal TERM (PREEMPTED)")
+
+
+@pytest.mark.parametrize(
+    "answer", [said(CANCELLED), said(FAILED, reason=Reason.OUT_OF_MEMORY)], ids=["gone", "memory"]
+)
+def test_the_schedulers_reason_waits_for_a_marker_that_may_show_late(answer: Answer) -> None:
+    late = {"answer": answer, "lag": 60.0, "absent_since": NOW - 10}
+    assert verdict(**late).state is UNKNOWN
+    assert verdict(**{**late, "absent_since": NOW - 60}).state.final
+    assert verdict(**{**late, "markers": NOT_STARTED}).state.final
+    assert verdict(**{**late, "markers": told("0")}).state is SUCCEEDED
+
+
+def test_a_cancel_that_did_not_reach_the_scheduler_is_not_why_it_timed_out() -> None:
+    markers = told("143", at=START + 60, signal="TERM")
+    answer = said(FAILED, reason=Reason.TIMEOUT)
+    assert verdict(markers=markers, answer=answer, cancelling=True).reason is Reason.TIMEOUT
+
+
+def test_a_job_of_another_place_is_unknown_and_told_where() -> None:
+    found = verdict(answer=Silence.ELSEWHERE, place="vm:/q", absent_since=NOW - 99 * GRACE)
+    assert (found.state, "vm:/q" in found.detail) == (UNKNOWN, True)

@@ -1,0 +1,106 @@
+"""Which results count for an aggregate: only what was made under the settings submitted last."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from hpcjobs import journal
+from hpcjobs.config.metrics import read_metrics
+from hpcjobs.model import Job, TaskRun
+from hpcjobs.results.collect import collect
+from hpcjobs.results.report import aggregate_collected, as_document
+from hpcjobs.store import fold, job_to_json
+from hpcjobs.workspace import Workspace
+
+TABLE = """
+metrics:
+  - {name: sums, aggregate: pick, task: sums, metric: "acc,none"}
+  - {name: towns, aggregate: pick, task: towns, metric: "acc,none"}
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "metrics.yaml").write_text(TABLE)
+    return Workspace(tmp_path)
+
+
+def a_job(key: str, task: str, version: str = "1", digest: str = "d", path: str = "") -> Job:
+    run = TaskRun(task, task, path or f"x/{task}", "lm_eval", {})
+    return Job(
+        id=key, digest=key, service="local", node="cpu", provider="p", model="org/m",
+        settings_name="s", settings_version=version, settings_path="s.yaml", tasks=(run,),
+        walltime=60, settings_digest=digest, model_names=("org/m",),
+    )  # fmt: skip
+
+
+def leave_result(workspace: Workspace, job: Job, number: int, value: float) -> None:
+    directory = workspace.attempt(job.id, number) / "results" / job.tasks[0].result_dir
+    directory.mkdir(parents=True)
+    script = job.tasks[0].script
+    content = {
+        "results": {script: {"alias": script, "acc,none": value}},
+        "config": {},
+        "model_name": "org/m",
+        "n-samples": {script: {"original": 4, "effective": 4}},
+    }
+    path = directory / f"results_2026-01-0{number}T00-00-00.000000.json"
+    path.write_text(json.dumps(content))
+
+
+def events_of(job: Job, at: float, number: int = 1, **more: object) -> list[journal.Event]:
+    """Submitted and succeeded."""
+    head = [journal.event(journal.PLANNED, at, job.id, spec=job_to_json(job))]
+    name = f"{job.id}-{number:02d}"
+    return [
+        *(head if number == 1 else []),
+        journal.event(journal.SUBMITTING, at, job.id, number, name=name, place="", **more),
+        journal.event(journal.SUBMITTED, at, job.id, number, native_id="1"),
+        journal.event(journal.ENDED, at, job.id, number, state="SUCCEEDED", reason=None, detail=""),
+    ]
+
+
+def document(workspace: Workspace, events: list[journal.Event]) -> dict[str, object]:
+    table = read_metrics(workspace.root / "metrics.yaml")
+    (one,) = collect(workspace, fold(events))
+    return as_document(workspace, table, one, aggregate_collected(table, one))
+
+
+def test_values_of_the_same_settings_stand_together(workspace: Workspace) -> None:
+    one, two = a_job("aaaaaaa", "sums"), a_job("bbbbbbb", "towns")
+    leave_result(workspace, one, 1, 0.25)
+    leave_result(workspace, two, 1, 0.5)
+    found = document(workspace, [*events_of(one, 1000.0), *events_of(two, 2000.0)])
+    assert found["results"] == {"sums": 0.25, "towns": 0.5}
+    assert found["hpcjobs"]["complete"] is True  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("version", "digest"), [("2", "e"), ("1", "e")])
+def test_a_value_of_other_settings_does_not_count_and_is_named(
+    workspace: Workspace, version: str, digest: str
+) -> None:
+    one = a_job("aaaaaaa", "sums")
+    two = a_job("bbbbbbb", "towns", version, digest)
+    leave_result(workspace, one, 1, 0.25)
+    leave_result(workspace, two, 1, 0.5)
+    found = document(workspace, [*events_of(one, 1000.0), *events_of(two, 2000.0)])
+    assert found["results"] == {"sums": -1, "towns": 0.5}
+    about = found["hpcjobs"]
+    assert about["complete"] is False  # type: ignore[index]
+    assert "made under other settings (version 1)" in about["failed"]["sums"]  # type: ignore[index]
+
+
+def test_a_later_attempt_is_read_where_it_was_told_to_write(workspace: Workspace) -> None:
+    first = a_job("aaaaaaa", "sums")
+    second = dataclasses.replace(first, tasks=a_job("aaaaaaa", "sums", path="new/place").tasks)
+    leave_result(workspace, first, 1, 0.25)
+    leave_result(workspace, second, 2, 0.75)
+    spec = job_to_json(second)
+    found = document(
+        workspace, [*events_of(first, 1000.0), *events_of(second, 2000.0, 2, spec=spec)]
+    )
+    assert found["results"] == {"sums": 0.75, "towns": -1}
