@@ -131,8 +131,8 @@ def _submit(
     )
     tried = len(outcome.submitted) + len(outcome.refused) + len(outcome.left)
     others = planned - tried - (outcome.unanswered is not None)
-    if others > 0:
-        click.echo(f"{others} were submitted by another hpcjobs meanwhile", err=True)
+    if others > 0 and not as_json:
+        click.echo(f"{others} were submitted by another hpcjobs meanwhile")
     code = _explain(outcome, as_json)
     if as_json and not (wait and code == ExitCode.OK):  # else the waiting prints it
         print_json(_outcome_json(outcome, native_ids))

@@ -44,16 +44,6 @@ class SchedulerModule(WrittenScheduler, Protocol):
     SINGLE_HOST: bool
     """Whether each machine has a queue of its own (see hpcjobs.place)."""
 
-    def cluster_argv(self) -> list[str]:
-        """The command that tells the cluster's name; not used where SINGLE_HOST."""
-
-    def parse_cluster(self, result: Result) -> str:
-        """The cluster's name.
-
-        Raises:
-            SchedulerUnavailableError: it was not told.
-        """
-
     def parse_submit(self, result: Result) -> str:
         """The native id.
 

@@ -36,16 +36,6 @@ def submit_argv(script: Path, group: str) -> list[str]:
     return _argv("submit", str(script))
 
 
-def cluster_argv() -> list[str]:
-    """Not asked: it is this machine."""
-    return []
-
-
-def parse_cluster(result: Result) -> str:
-    """Not asked, as `cluster_argv` says."""
-    return ""
-
-
 def parse_submit(result: Result) -> str:
     """The id is all that is printed."""
     native_id = result.stdout.strip()

@@ -83,19 +83,6 @@ def submit_argv(script: Path, group: str) -> list[str]:
     return ["sbatch", "--parsable", str(script)]
 
 
-def cluster_argv() -> list[str]:
-    """`scontrol show config`."""
-    return ["scontrol", "show", "config"]
-
-
-def parse_cluster(result: Result) -> str:
-    """`ClusterName = NAME` is one of its lines."""
-    match = re.search(r"^ClusterName\s*=\s*(\S+)$", result.stdout, re.MULTILINE)
-    if result.returncode != 0 or match is None:
-        raise _no_answer("scontrol", result)
-    return match[1]
-
-
 def parse_submit(result: Result) -> str:
     """`ID`, or `ID;CLUSTER`, perhaps below a site's banner.
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.real
 
 MISBEHAVING = Path(__file__).with_name("misbehaving.py")
 BOTH = (*DEMO, "--tasks", "demo")
-MANY = (*DEMO, "--tasks", "ja")
+MANY = (*DEMO, "--tasks", "ja_mm*,ja_math*,ja_mifeval,ja_j*,ja_w*,ja_gpqa*,ja_humaneval")
 ONCE = Counter({"demo_capitals": 1, "demo_sums": 1})
 
 

@@ -39,7 +39,6 @@ class FakeSlurm:
 def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm()
     monkeypatch.setattr(ask, "run", fake)
-    monkeypatch.setattr(ask, "place", lambda module: "")
     return fake
 
 
