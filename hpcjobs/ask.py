@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hpcjobs.errors import SchedulerUnavailableError, StorageError
 from hpcjobs.evidence import Answer, Silence
 from hpcjobs.files import write_json
 from hpcjobs.model import JobState, Observation, Reason, Service
-from hpcjobs.place import place
+from hpcjobs.place import place, reachable
 from hpcjobs.schedulers import SchedulerModule, live
 from hpcjobs.store import AttemptRecord
 from hpcjobs.workspace import Workspace
@@ -38,7 +39,8 @@ def ask(
         InputError: this version cannot drive that scheduler.
     """
     module = live(service.scheduler)
-    here = [one for one in attempts if one.place == place(module)]
+    where = place(module)
+    here = [one for one in attempts if reachable(one.place, where)]
     known = {one.native_id: one for one in here if one.native_id is not None}
     answers: dict[str, Answer] = {}
     if known:
@@ -50,7 +52,7 @@ def ask(
             answers |= {one.name: Silence.NOT_ASKED for one in known.values()}
     for one in here:
         if one.native_id is None:
-            found = _find(module, one.name)
+            found = _find(service, one.name)
             answers[one.name] = found if found is not None else Silence.ABSENT
     return answers
 
@@ -69,7 +71,9 @@ def _query(
         return None
     where = place(module)
     _keep(service, path, where, (), {})  # also if it fails, it was asked now
-    seen = dict(module.parse_query(run(module.query_argv(native_ids), timeout=QUERY_TIMEOUT)))
+    argv = module.query_argv(native_ids, _dialect(service.scheduler))
+    said = module.parse_query(run(argv, timeout=QUERY_TIMEOUT))
+    seen = {key: said[key] for key in native_ids if key in said}
     unsettled = [key for key in native_ids if key not in seen or seen[key].state.final]
     told = _history(module, module.history_argv(unsettled) if unsettled else None)
     for key in unsettled:
@@ -96,13 +100,23 @@ def _keep(
             write_json(path, kept)
 
 
-def _find(module: SchedulerModule, name: str) -> Observation | None:
+def _find(service: Service, name: str) -> Observation | None:
     """The job of that name, from the queue, else from the accounting."""
-    found = module.parse_find(run(module.find_argv(name), timeout=QUERY_TIMEOUT))
+    module = live(service.scheduler)
+    argv = module.find_argv(name, _dialect(service.scheduler))
+    found = module.parse_find(run(argv, timeout=QUERY_TIMEOUT), name)
     if found is not None:
         return found
     told = _history(module, module.find_history_argv(name))
     return next((one for one in told.values() if one.name == name), None)
+
+
+@cache
+def _dialect(scheduler: str) -> str:
+    """Which dialect the scheduler's clients here speak: asked once a process."""
+    module = live(scheduler)
+    argv = module.probe_argv()
+    return "" if argv is None else module.dialect(run(argv, timeout=QUERY_TIMEOUT))
 
 
 def _history(module: SchedulerModule, argv: Sequence[str] | None) -> Mapping[str, Observation]:

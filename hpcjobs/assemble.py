@@ -22,6 +22,7 @@ from hpcjobs.errors import InputError, SchedulerUnavailableError, printable
 from hpcjobs.evaluators import JUDGE_KEY, needs_judge
 from hpcjobs.model import Job, Node, Provider, Service
 from hpcjobs.plan import Request, check_model_name, plan
+from hpcjobs.queueing import Queueing
 from hpcjobs.render import KEYS, Renderer
 from hpcjobs.store import Store, load
 from hpcjobs.workspace import Workspace
@@ -38,8 +39,7 @@ class Choices:
     settings: str = ""
     provider: str = "vllm"
     max_samples: int | None = None
-    priority: str | None = None
-    devices: tuple[str, ...] = ()
+    queueing: Queueing = field(default_factory=Queueing)
 
 
 @dataclass
@@ -113,8 +113,7 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
         tasks=[tasks[key] for key in keys],
         task_settings=read_task_settings(workspace.find_file(DIRECTORY, "task_settings.csv")),
         max_samples=choices.max_samples,
-        priority=choices.priority,
-        devices=choices.devices,
+        queueing=choices.queueing,
     )
     store = load(workspace.journal)
     taken = store.digests
@@ -132,6 +131,13 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
                 f"{printable(model)} has settings ({', '.join(names)}); none is used "
                 "without --settings"
             )
+    if choices.queueing.trial and len(jobs) > 1:
+        raise InputError(
+            f"{len(jobs)} trial runs at once",
+            where="--trial",
+            expected="one: a service runs one trial of a person at a time",
+            do="choose one by --tasks KEY",
+        )
     devices = _devices(service) if service.scheduler == "local" and node.gpus else ()
     renderer = Renderer(workspace, personal, service, provider, devices)
     return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes)

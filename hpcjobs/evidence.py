@@ -170,12 +170,13 @@ def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
 def _absent(evidence: Evidence) -> Verdict:
     if not evidence.accepted and evidence.markers.started is None:
         given_up = evidence.submitting_at + evidence.submit_timeout + evidence.grace
-        if evidence.now < given_up or not _absent_for_grace(evidence):
+        if evidence.now < given_up or not _absent_for(evidence):
             return Verdict(
                 JobState.UNKNOWN, detail="the scheduler's answer was lost; it is looked for by name"
             )
         return Verdict(JobState.FAILED, Reason.SUBMIT_FAILED, "the scheduler never took it")
-    if not _absent_for_grace(evidence):
+    never_started = evidence.cancelling and evidence.markers.started is None
+    if not _absent_for(evidence, min(evidence.lag, evidence.grace) if never_started else None):
         return Verdict(JobState.UNKNOWN, detail="not in the queue; waiting for its exit code")
     if evidence.markers.restarted is not None:
         return _RESTARTED
@@ -188,9 +189,11 @@ def _absent(evidence: Evidence) -> Verdict:
     )
 
 
-def _absent_for_grace(evidence: Evidence) -> bool:
+def _absent_for(evidence: Evidence, seconds: float | None = None) -> bool:
+    """Whether every answer lacked it for so long; without a number, for the service's grace."""
     since = evidence.absent_since
-    return since is not None and evidence.now - since >= evidence.grace
+    wait = evidence.grace if seconds is None else seconds
+    return since is not None and evidence.now - since >= wait
 
 
 def _reached_walltime(evidence: Evidence, answer: Answer) -> bool:

@@ -115,6 +115,8 @@ class Service:
     """How long a job may be missing everywhere before it counts as vanished."""
     submit_timeout: int = 60
     """Seconds until a submit command that does not answer is given up."""
+    trial_max: int = 0
+    """Seconds that a trial run may last, free and without a group; 0 = there are none."""
     end_margin: int = 0
     """Seconds before the walltime at which the script ends itself."""
     stop_grace: int = 5
@@ -200,6 +202,14 @@ class Job:
     """Seconds."""
     max_samples: int | None = None
     priority: str = ""
+    reservation: str = ""
+    """The id of the reservation that it runs in."""
+    mail: str = ""
+    """The address that the scheduler writes to when it ends."""
+    trial: bool = False
+    """A free and short run without a group, where the service allows such."""
+    scheduler_options: Mapping[str, str] = field(default_factory=dict)
+    """Further words for the scheduler, for this job; they come before the node's."""
     devices: tuple[str, ...] = ()
     """The GPUs it must use (`--cuda-visible-devices`); empty = any."""
     result_prefix: str = ""

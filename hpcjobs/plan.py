@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hpcjobs.config.settings import merged
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import InputError, nearest, printable, unknown
+from hpcjobs.errors import InputError, nearest, printable
 from hpcjobs.evaluators import check_settings, result_model_names
 from hpcjobs.model import Attempt, Job, Node, Provider, Service, Settings, Task, TaskRun
+from hpcjobs.queueing import Queueing, checked
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32
 _FIRST = "abcdefghjkmnpqrstvwxyz"  # a job's name must not begin with a digit (Grid Engine)
@@ -37,8 +38,7 @@ class Request:
     task_settings: Mapping[str, Mapping[str, object]]
     """By the task's script name."""
     max_samples: int | None = None
-    priority: str | None = None
-    devices: tuple[str, ...] = ()
+    queueing: Queueing = field(default_factory=Queueing)
 
 
 def plan(request: Request, model: str, settings: Settings, taken: Mapping[str, str]) -> list[Job]:
@@ -54,12 +54,11 @@ def plan(request: Request, model: str, settings: Settings, taken: Mapping[str, s
         InputError: a name, walltime, priority or setting does not fit.
     """
     check_model_name(model)
-    priority = _priority(request)
-    _check_devices(request)
+    asked = checked(request.queueing, request.service, request.node, request.max_samples)
     used = dict(taken)
     jobs = []
     for task in request.tasks:
-        job = _job(request, model, settings, task, priority, used)
+        job = _job(request, model, settings, task, asked, used)
         used[job.id] = job.digest
         jobs.append(job)
     return jobs
@@ -70,7 +69,7 @@ def _job(
     model: str,
     settings: Settings,
     task: Task,
-    priority: str,
+    asked: Queueing,
     used: Mapping[str, str],
 ) -> Job:
     values = merged(settings.values, request.task_settings.get(task.script, {}))
@@ -96,17 +95,21 @@ def _job(
         settings_path=settings.path,
         settings_digest=_sha256(dict(settings.values)),
         tasks=runs,
-        walltime=walltime(task, request.node, request.service),
+        walltime=walltime(task, request.node, request.service, trial=asked.trial),
         max_samples=request.max_samples,
-        priority=priority,
-        devices=request.devices,
+        priority=asked.priority or "",
+        reservation=asked.reservation,
+        mail=asked.mail,
+        trial=asked.trial,
+        scheduler_options=asked.options,
+        devices=asked.devices,
         result_prefix=request.provider.result_prefix,
         model_names=result_model_names(request.provider, model),
     )
 
 
-def walltime(task: Task, node: Node, service: Service) -> int:
-    """Seconds that the task may take on this node, from the runtime table.
+def walltime(task: Task, node: Node, service: Service, *, trial: bool = False) -> int:
+    """Seconds that the task may take on this node, from the runtime table; a trial is cut short.
 
     Raises:
         InputError: the table has no column for the node, or asks for more than the service allows.
@@ -128,13 +131,20 @@ def walltime(task: Task, node: Node, service: Service) -> int:
             where=f"{task.where}, column {column}",
             expected=f"at most {format_duration(service.walltime_max)} on {service.name}",
         )
-    if seconds <= service.end_margin:
+    if trial:
+        seconds = min(seconds, service.trial_max)
+    if seconds <= end_margin(service, trial):
         raise InputError(
             f"{task.key} asks for {format_duration(seconds)} on {node.name}",
             where=f"{task.where}, column {column}",
             expected=f"more than the end_margin of {service.name}, {service.end_margin} s",
         )
     return seconds
+
+
+def end_margin(service: Service, trial: bool) -> int:
+    """Seconds before the walltime at which the script ends itself; at most a sixth of a trial."""
+    return min(service.end_margin, service.trial_max // 6) if trial else service.end_margin
 
 
 def job_name(attempt: Attempt) -> str:
@@ -164,40 +174,6 @@ def check_model_name(model: str) -> None:
             where="--model",
             expected="ORG/NAME as on the Hugging Face hub; a local path goes into the settings, "
             "as 'weights'",
-        )
-
-
-def _priority(request: Request) -> str:
-    allowed = request.service.priorities
-    if request.priority is None:
-        return allowed[0] if allowed else ""
-    if allowed and request.priority not in allowed:
-        raise unknown(
-            f"priority of {request.service.name}:", request.priority, allowed, where="--priority"
-        )
-    if not re.fullmatch(r"-?\d+", request.priority):
-        raise InputError(
-            f"{printable(request.priority)} is not allowed",
-            where="--priority",
-            expected="a whole number",
-        )
-    return request.priority
-
-
-def _check_devices(request: Request) -> None:
-    if not request.devices:
-        return
-    if request.service.scheduler != "local":
-        raise InputError(
-            f"on {request.service.name} the scheduler gives out the GPUs",
-            where="--cuda-visible-devices",
-            do="leave it out; it is for --service local",
-        )
-    if len(request.devices) != request.node.gpus:
-        raise InputError(
-            f"{len(request.devices)} device(s) for {request.node.name}",
-            where="--cuda-visible-devices",
-            expected=f"{request.node.gpus} device(s), separated by commas",
         )
 
 

@@ -21,7 +21,7 @@ from hpcjobs.durations import format_duration
 from hpcjobs.errors import InputError, printable
 from hpcjobs.files import write_atomic
 from hpcjobs.model import Attempt, Node, Provider, Service, TaskRun
-from hpcjobs.plan import job_name
+from hpcjobs.plan import end_margin, job_name
 from hpcjobs.schedulers import written
 from hpcjobs.workspace import Workspace
 
@@ -58,12 +58,15 @@ class Renderer:
         service: Service,
         provider: Provider,
         devices: tuple[str, ...] = (),
+        after: str = "",
     ) -> None:
         self.workspace = workspace
         self.personal = personal
         self.service = service
         self.provider = provider
         self.devices = devices
+        self.after = after
+        """Native id of a job that must have succeeded before these start."""
         self.environment = _environment(workspace)
 
     def render(self, attempt: Attempt) -> Script:
@@ -77,8 +80,9 @@ class Renderer:
         node = service.nodes[job.node]
         directory = self.workspace.attempt(job.id, attempt.number)
         name = job_name(attempt)
-        group = self._expand(service.group)
-        argv = tuple(written(service.scheduler).submit_argv(directory / "job.sh", group))
+        group = "" if job.trial else self._expand(service.group)
+        submit_argv = written(service.scheduler).submit_argv
+        argv = tuple(submit_argv(directory / "job.sh", group, self.after))
         values: dict[str, Any] = {
             "attempt": attempt,
             "attempt_dir": str(directory),
@@ -91,7 +95,8 @@ class Renderer:
             "node": node,
             "provider": self.provider,
             "devices": job.devices or self.devices,
-            "scheduler_options": self._options(node),
+            "scheduler_options": {**self._options(node), **job.scheduler_options},
+            "end_margin": end_margin(service, job.trial),
             "exports": self._exports(),
             "keys": KEYS,
             "server": self._server_values(job.model, job.tasks[0], node),
@@ -220,13 +225,17 @@ def _comment(value: object) -> str:
     return printable(str(value))[1:-1]
 
 
-def _directive(value: object, line: str) -> str:
-    """`value` as it is, if it can stand in a directive line, where nothing can be quoted."""
+def _directive(value: object, line: str, without: str = "") -> str:
+    """`value` as it is, if it can stand in a directive line, where nothing can be quoted.
+
+    The characters `without` have a meaning of their own in this line.
+    """
     text = str(value)
-    if not _DIRECTIVE.fullmatch(text):
+    if not _DIRECTIVE.fullmatch(text) or set(text) & set(without):
+        allowed = " ".join(one for one in "_./=:,@%+-" if one not in without)
         raise InputError(
             f"{printable(text)} cannot stand in a line `{line}`",
-            expected="letters, digits and _ . / = : , @ % + - only",
+            expected=f"letters, digits and {allowed} only",
             do="move the workspace to a plain path, or rename what is named so",
         )
     return text

@@ -21,7 +21,7 @@ from hpcjobs.files import make_directory, write_once
 from hpcjobs.lock import workspace_lock
 from hpcjobs.model import Attempt, Job, JobState, Reason, Service
 from hpcjobs.observe import lock_file, update
-from hpcjobs.place import place
+from hpcjobs.place import place, reachable
 from hpcjobs.plan import job_name
 from hpcjobs.render import Renderer, write_script
 from hpcjobs.schedulers import live
@@ -220,7 +220,7 @@ def cancel(
             lost = [
                 (record, attempt)
                 for record, attempt in pairs
-                if attempt.native_id is None or attempt.place != place(module)
+                if attempt.native_id is None or not reachable(attempt.place, place(module))
             ]
             if forget:
                 journal.append(workspace.journal, [_given_up(*pair) for pair in lost])
@@ -243,10 +243,11 @@ def _given_up(record: JobRecord, attempt: AttemptRecord) -> journal.Event:
 
 def _cancel_all(service: Service, attempts: Sequence[AttemptRecord]) -> list[str]:
     module = live(service.scheduler)
+    where = place(module)
     warnings: list[str] = []
     ids = []
     for attempt in attempts:
-        if attempt.place != place(module):
+        if not reachable(attempt.place, where):
             warnings.append(
                 f"{attempt.name} is in the queue of {attempt.place}: cancel it there, "
                 "or give it up with --forget"
@@ -260,8 +261,9 @@ def _cancel_all(service: Service, attempts: Sequence[AttemptRecord]) -> list[str
             result = run(module.cancel_argv(ids), timeout=60.0)
         except SchedulerUnavailableError as error:
             return [*warnings, error.what]
-        if result.returncode != 0:
-            warnings.append(result.stderr.strip() or result.stdout.strip())
+        complaint = module.parse_cancel(result)
+        if complaint:
+            warnings.append(complaint)
     return warnings
 
 

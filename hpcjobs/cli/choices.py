@@ -44,6 +44,16 @@ _CHOICES = (
         help="Fetch the model into the cache before anything is submitted.",
     ),
     click.option("--priority", metavar="P", help="In the scheduler's own scale."),
+    click.option("--reservation", default="", metavar="ID", help="Run in this reservation."),
+    click.option("--mail", default="", metavar="ADDRESS", help="The scheduler writes on the end."),
+    click.option("--trial", is_flag=True, help="A free, short run without a group (TSUBAME)."),
+    click.option(
+        "--scheduler-option",
+        "scheduler_options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="One more word for the scheduler, such as q=prior; repeatable.",
+    ),
     click.option(
         "--cuda-visible-devices",
         "devices",
@@ -68,8 +78,11 @@ def assembled(context: Context, options: dict[str, Any]) -> Assembly:
         InputError: a name is unknown, or a file is wrong.
     """
     from hpcjobs.assemble import Choices, assemble
+    from hpcjobs.queueing import Queueing
 
-    devices = tuple(part.strip() for part in options["devices"].split(",") if part.strip())
+    options = dict(options)  # it is read again where the plan is made again
+    given = options.pop("devices")
+    devices = tuple(part.strip() for part in given.split(",") if part.strip())
     for device in devices:
         if not device.isdigit() or devices.count(device) > 1:
             raise InputError(
@@ -77,7 +90,16 @@ def assembled(context: Context, options: dict[str, Any]) -> Assembly:
                 where="--cuda-visible-devices",
                 expected="indexes as nvidia-smi lists them, each once, such as 0,1",
             )
-    return assemble(context.workspace, Choices(**{**options, "devices": devices}))
+    further: dict[str, str] = {}
+    for option in options.pop("scheduler_options"):
+        name, _, value = option.partition("=")
+        further[name] = value
+    queueing = Queueing(
+        **{name: options.pop(name) for name in ("priority", "reservation", "mail", "trial")},
+        options=further,
+        devices=devices,
+    )
+    return assemble(context.workspace, Choices(**options, queueing=queueing))
 
 
 def pretend_gpus(assembly: Assembly, *, quiet: bool = False) -> None:

@@ -9,6 +9,7 @@ from hpcjobs.config.reading import Fields
 from hpcjobs.config.strict_yaml import read_yaml
 from hpcjobs.errors import unknown
 from hpcjobs.model import Node, Service
+from hpcjobs.queueing import check_options
 from hpcjobs.workspace import Workspace
 
 LIMITS = ("unfinished", "running", "units")
@@ -57,6 +58,7 @@ def read_service_file(path: Path) -> Service:
             poll_seconds=times.integer("poll_seconds", 60),
             grace_seconds=times.integer("grace_seconds", 600),
             submit_timeout=times.integer("submit_timeout", 60, minimum=1),
+            trial_max=times.duration("trial_max") if times.has("trial_max") else 0,
             end_margin=times.integer("end_margin", 0),
             stop_grace=times.integer("stop_grace", 5),
             start_timeout=times.integer("start_timeout", 1800, minimum=1),
@@ -72,6 +74,8 @@ def read_service_file(path: Path) -> Service:
         times.refuse_others()
         if scheduler == "local":
             _check_local(fields.section("options"))
+        for options in (service.options, *(node.options for node in service.nodes.values())):
+            check_options(scheduler, options, service.nodes, where=str(path))
         if not service.nodes:
             raise fields.error("no nodes are described", "nodes")
         return service

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -34,8 +34,12 @@ class Result(Protocol):
 class WrittenScheduler(Protocol):
     """What is needed to write a script and the command that submits it."""
 
-    def submit_argv(self, script: Path, group: str) -> list[str]:
-        """The command that submits `script`; `group` pays."""
+    def submit_argv(self, script: Path, group: str, after: str = "") -> list[str]:
+        """The command that submits `script`; `group` pays.
+
+        It is to start when the job with the native id `after` has succeeded; if that is given to
+        a scheduler that cannot wait for success, that is an error of the caller (ValueError).
+        """
 
 
 class SchedulerModule(WrittenScheduler, Protocol):
@@ -43,6 +47,13 @@ class SchedulerModule(WrittenScheduler, Protocol):
 
     SINGLE_HOST: bool
     """Whether each machine has a queue of its own (see hpcjobs.place)."""
+
+    def cluster(self, environ: Mapping[str, str], read: Callable[[str], str]) -> str:
+        """The name of the cluster that its commands speak to from here; empty if unknown.
+
+        Nothing is asked of the scheduler, which may be away: `environ` and files tell it. `read`
+        gives the text of a file, empty where there is none.
+        """
 
     def parse_submit(self, result: Result) -> str:
         """The native id.
@@ -52,7 +63,13 @@ class SchedulerModule(WrittenScheduler, Protocol):
             SchedulerUnavailableError: it did not answer, or not in a way that says anything.
         """
 
-    def query_argv(self, native_ids: Collection[str]) -> list[str]:
+    def probe_argv(self) -> list[str] | None:
+        """A command, run once, by which the dialect of its clients here is chosen; None = one."""
+
+    def dialect(self, result: Result) -> str:
+        """The name of the dialect, from the probe's answer."""
+
+    def query_argv(self, native_ids: Collection[str], dialect: str = "") -> list[str]:
         """The one command that asks for all these jobs."""
 
     def parse_query(self, result: Result) -> Mapping[str, Observation]:
@@ -62,10 +79,10 @@ class SchedulerModule(WrittenScheduler, Protocol):
             SchedulerUnavailableError: no conclusion can be drawn from this answer.
         """
 
-    def find_argv(self, name: str) -> list[str]:
+    def find_argv(self, name: str, dialect: str = "") -> list[str]:
         """The command that looks for a job by its unique name, ended ones too."""
 
-    def parse_find(self, result: Result) -> Observation | None:
+    def parse_find(self, result: Result, name: str) -> Observation | None:
         """The job of that name, or None if there certainly is none.
 
         Raises:
@@ -89,6 +106,9 @@ class SchedulerModule(WrittenScheduler, Protocol):
 
     def cancel_argv(self, native_ids: Collection[str]) -> list[str]:
         """The command that cancels these jobs."""
+
+    def parse_cancel(self, result: Result) -> str:
+        """What could not be cancelled, for people; empty if all was accepted."""
 
 
 LIVE = ("local", "slurm")

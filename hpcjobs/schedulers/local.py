@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,15 @@ def _argv(*words: str) -> list[str]:
     return [sys.executable, "-m", "hpcjobs.local", *words]
 
 
-def submit_argv(script: Path, group: str) -> list[str]:
+def cluster(environ: Mapping[str, str], read: Callable[[str], str]) -> str:
+    """Not used: see SINGLE_HOST."""
+    return ""
+
+
+def submit_argv(script: Path, group: str, after: str = "") -> list[str]:
     """`python -m hpcjobs.local submit SCRIPT`; everything else stands in the script."""
+    if after:
+        raise ValueError("the local queue knows no dependencies")
     return _argv("submit", str(script))
 
 
@@ -49,7 +56,17 @@ def parse_submit(result: Result) -> str:
     raise _no_answer(result)
 
 
-def query_argv(native_ids: Collection[str]) -> list[str]:
+def probe_argv() -> list[str] | None:
+    """None: its clients are alike everywhere."""
+    return None
+
+
+def dialect(result: Result) -> str:
+    """There is one only."""
+    return ""
+
+
+def query_argv(native_ids: Collection[str], dialect: str = "") -> list[str]:
     """`query ID...`."""
     return _argv("query", *native_ids)
 
@@ -64,12 +81,12 @@ def parse_query(result: Result) -> Mapping[str, Observation]:
     return {job.native_id: job for job in jobs if job is not None}
 
 
-def find_argv(name: str) -> list[str]:
+def find_argv(name: str, dialect: str = "") -> list[str]:
     """`find NAME`."""
     return _argv("find", name)
 
 
-def parse_find(result: Result) -> Observation | None:
+def parse_find(result: Result, name: str) -> Observation | None:
     """One JSON object, or nothing."""
     if result.returncode != 0:
         raise _no_answer(result)
@@ -95,6 +112,11 @@ def find_history_argv(name: str) -> list[str] | None:
 def cancel_argv(native_ids: Collection[str]) -> list[str]:
     """`cancel ID...`."""
     return _argv("cancel", *native_ids)
+
+
+def parse_cancel(result: Result) -> str:
+    """What it complains of."""
+    return "" if result.returncode == 0 else result.stderr.strip() or result.stdout.strip()
 
 
 def _jobs(result: Result) -> list[Observation | None]:

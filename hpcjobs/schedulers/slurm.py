@@ -8,7 +8,7 @@ a name of somebody else's job that does only fails to be ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from hpcjobs.errors import SchedulerUnavailableError, SubmitRefusedError
@@ -16,6 +16,12 @@ from hpcjobs.model import JobState, Observation, Reason
 from hpcjobs.schedulers import Result
 
 SINGLE_HOST = False
+
+CONFIGURATIONS = (
+    "/etc/slurm/slurm.conf",
+    "/run/slurm/conf/slurm.conf",  # of sackd or slurmd, where the controller hands it out
+    "/etc/slurm-llnl/slurm.conf",
+)
 
 SQUEUE = ("squeue", "--noheader", "--states=all", "--format=%A|%T||%j|%r")
 SACCT = (
@@ -78,9 +84,22 @@ NO_LOG = 53
 """FAILED with this as its signal: slurmd could not open the output or the working directory."""
 
 
-def submit_argv(script: Path, group: str) -> list[str]:
-    """`sbatch --parsable SCRIPT`; everything else, the account too, stands in the script."""
-    return ["sbatch", "--parsable", str(script)]
+def cluster(environ: Mapping[str, str], read: Callable[[str], str]) -> str:
+    """`ClusterName` of slurm.conf; unknown where the clients fetch their configuration."""
+    for path in (environ.get("SLURM_CONF", ""), *CONFIGURATIONS):
+        found = re.search(r"^\s*ClusterName\s*=\s*(\S+)", read(path), re.MULTILINE | re.IGNORECASE)
+        if found:
+            return found[1].lower()  # as Slurm itself keeps it
+    return ""
+
+
+def submit_argv(script: Path, group: str, after: str = "") -> list[str]:
+    """`sbatch --parsable SCRIPT`; everything else, the account too, stands in the script.
+
+    A job whose predecessor failed could never start: Slurm then cancels it.
+    """
+    wait = [f"--dependency=afterok:{after}", "--kill-on-invalid-dep=yes"] if after else []
+    return ["sbatch", "--parsable", *wait, str(script)]
 
 
 def parse_submit(result: Result) -> str:
@@ -104,7 +123,17 @@ def parse_submit(result: Result) -> str:
     raise _no_answer("sbatch", result)
 
 
-def query_argv(native_ids: Collection[str]) -> list[str]:
+def probe_argv() -> list[str] | None:
+    """None: its clients are alike everywhere."""
+    return None
+
+
+def dialect(result: Result) -> str:
+    """There is one only."""
+    return ""
+
+
+def query_argv(native_ids: Collection[str], dialect: str = "") -> list[str]:
     """`squeue -t all -j ID,ID,...`: all that slurmctld remembers, ended ones for MinJobAge."""
     return [*SQUEUE, *_jobs(native_ids)]
 
@@ -126,12 +155,12 @@ def parse_history(result: Result) -> Mapping[str, Observation]:
     return _read("sacct", result)
 
 
-def find_argv(name: str) -> list[str]:
+def find_argv(name: str, dialect: str = "") -> list[str]:
     """`squeue -t all --name NAME`."""
     return [*SQUEUE, f"--name={name}"]
 
 
-def parse_find(result: Result) -> Observation | None:
+def parse_find(result: Result, name: str) -> Observation | None:
     """The job of that name: the living one, else the newest."""
     found = _read("squeue", result).values()
     return max(found, key=lambda job: (not job.state.final, int(job.native_id)), default=None)
@@ -145,6 +174,11 @@ def find_history_argv(name: str) -> list[str] | None:
 def cancel_argv(native_ids: Collection[str]) -> list[str]:
     """`scancel ID...`."""
     return ["scancel", *native_ids]
+
+
+def parse_cancel(result: Result) -> str:
+    """What it complains of; a job that has ended already is not an error to it."""
+    return "" if result.returncode == 0 else result.stderr.strip() or result.stdout.strip()
 
 
 def _jobs(native_ids: Collection[str]) -> list[str]:

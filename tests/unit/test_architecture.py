@@ -18,7 +18,7 @@ PACKAGE = ROOT / "hpcjobs"
 FLOW = (
     ("__init__",),
     ("errors", "durations", "processes", "files", "model"),
-    ("workspace",),
+    ("workspace", "queueing"),
     ("config",),
     ("evaluators",),
     ("plan",),

@@ -317,6 +317,31 @@ def test_an_end_after_cancelling_is_a_cancellation() -> None:
     assert found.state is CANCELLED
 
 
+@pytest.mark.parametrize(
+    ("absent_since", "state"), [(None, UNKNOWN), (NOW - 59, UNKNOWN), (NOW - 60, CANCELLED)]
+)
+def test_a_cancelled_job_that_never_started_need_not_be_missed_for_the_whole_grace(
+    absent_since: float | None, state: JobState
+) -> None:
+    # Grid Engine keeps no record of a job that was deleted while it waited.
+    found = verdict(
+        answer=Silence.ABSENT,
+        markers=NOT_STARTED,
+        cancelling=True,
+        absent_since=absent_since,
+        lag=60.0,
+        grace=900.0,
+    )
+    assert found.state is state
+
+
+def test_a_cancelled_job_that_had_started_is_missed_for_the_whole_grace() -> None:
+    found = verdict(
+        answer=Silence.ABSENT, cancelling=True, absent_since=NOW - 899, lag=60.0, grace=900.0
+    )
+    assert found.state is UNKNOWN
+
+
 # ---- Nobody answered, or the job is nowhere ------------------------------------------------------
 
 

@@ -139,21 +139,21 @@ GARBLED = [
 
 @pytest.mark.parametrize("stdout", GARBLED)
 def test_a_garbled_answer_says_nothing(stdout: str) -> None:
-    for parse in (parse_query, parse_find):
+    for parse in (parse_query, lambda one: parse_find(one, "x")):
         with pytest.raises(SchedulerUnavailableError):
             parse(answer(stdout))
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, -9, 127])
 def test_a_query_that_failed_says_nothing_whatever_it_printed(code: int) -> None:
-    for parse in (parse_query, parse_find):
+    for parse in (parse_query, lambda one: parse_find(one, "x")):
         with pytest.raises(SchedulerUnavailableError, match="did not answer: hung"):
             parse(answer(lines({}), code, "hung\n"))
 
 
 @given(st.text() | st.lists(st.dictionaries(st.sampled_from(list(JOB)), st.text())).map(json.dumps))
 def test_no_answer_at_all_breaks_us(text: str) -> None:
-    for parse in (parse_query, parse_find, parse_submit):
+    for parse in (parse_query, lambda one: parse_find(one, "x"), parse_submit):
         try:
             parse(answer(text))  # type: ignore[operator]
         except SchedulerUnavailableError:
@@ -164,14 +164,14 @@ def test_no_answer_at_all_breaks_us(text: str) -> None:
 
 
 def test_a_job_is_found_by_its_name() -> None:
-    one = parse_find(answer(lines({})))
+    one = parse_find(answer(lines({})), "x")
     assert one is not None
     assert one.native_id == "17"
 
 
 @pytest.mark.parametrize("stdout", ["", lines({"state": "unknown"})])
 def test_a_name_that_nobody_has_is_no_job(stdout: str) -> None:
-    assert parse_find(answer(stdout)) is None
+    assert parse_find(answer(stdout), "x") is None
 
 
 def test_every_command_is_an_argument_list() -> None:

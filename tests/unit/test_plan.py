@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hpcjobs.errors import InputError
 from hpcjobs.model import Attempt, Job, Settings
 from hpcjobs.plan import Request, check_model_name, job_name, plan, walltime
+from hpcjobs.queueing import Queueing
 
 MODEL = "org/model"
 MINE = Settings("mine", "1", "generation_settings/x.yaml", {"temperature": 0.5})
@@ -118,12 +119,15 @@ def test_a_longer_walltime_is_the_same_job(a_request: Make, a_task: Make) -> Non
 
 
 def test_another_priority_is_the_same_job(a_request: Make) -> None:
-    job = planned(a_request(priority="5"))
+    job = planned(a_request(queueing=Queueing(priority="5")))
     assert (job.id, job.priority) == (planned(a_request()).id, "5")
 
 
 def test_other_devices_are_the_same_job(a_request: Make) -> None:
-    assert planned(a_request(devices=("1",))).id == planned(a_request(devices=("0",))).id
+    assert (
+        planned(a_request(queueing=Queueing(devices=("1",)))).id
+        == planned(a_request(queueing=Queueing(devices=("0",)))).id
+    )
 
 
 def test_the_order_in_which_settings_are_written_makes_no_other_job(a_request: Make) -> None:
@@ -293,7 +297,7 @@ def test_a_walltime_beyond_the_services_limits_is_refused(
 def test_a_priority_is_the_services(
     a_request: Make, a_service: Make, allowed: tuple[str, ...], given: str | None, priority: str
 ) -> None:
-    request = a_request(service=a_service(priorities=allowed), priority=given)
+    request = a_request(service=a_service(priorities=allowed), queueing=Queueing(priority=given))
     assert planned(request).priority == priority
 
 
@@ -303,18 +307,20 @@ def test_a_priority_is_the_services(
 def test_another_priority_is_refused(
     a_request: Make, a_service: Make, allowed: tuple[str, ...], given: str
 ) -> None:
-    error = refused(a_request(service=a_service(priorities=allowed), priority=given))
+    error = refused(
+        a_request(service=a_service(priorities=allowed), queueing=Queueing(priority=given))
+    )
     assert error.where == "--priority"
 
 
 def test_devices_are_kept(a_request: Make) -> None:
-    assert planned(a_request(devices=("3",))).devices == ("3",)
+    assert planned(a_request(queueing=Queueing(devices=("3",)))).devices == ("3",)
 
 
 def test_devices_are_refused_where_the_scheduler_gives_them_out(
     a_request: Make, a_service: Make
 ) -> None:
-    request = a_request(service=a_service(scheduler="slurm"), devices=("0",))
+    request = a_request(service=a_service(scheduler="slurm"), queueing=Queueing(devices=("0",)))
     assert refused(request).where == "--cuda-visible-devices"
 
 
@@ -322,7 +328,7 @@ def test_devices_are_refused_where_the_scheduler_gives_them_out(
 def test_devices_are_as_many_as_the_node_has(
     a_request: Make, a_node: Make, gpus: int, devices: tuple[str, ...]
 ) -> None:
-    error = refused(a_request(node=a_node(gpus=gpus), devices=devices))
+    error = refused(a_request(node=a_node(gpus=gpus), queueing=Queueing(devices=devices)))
     assert str(error.expected).startswith(f"{gpus} device(s)")
 
 

@@ -32,6 +32,10 @@ class Result:
     stderr: str = ""
 
 
+def find(result: Result) -> Observation | None:
+    return slurm.parse_find(result, "name")
+
+
 def recorded(name: str) -> str:
     return (RECORDINGS / name).read_text()
 
@@ -152,7 +156,7 @@ def test_an_only_id_that_is_forgotten_is_absent() -> None:
     "recording",
     ["down_slurmctld", "hung_slurmctld", "down_munged", "no_configuration"],
 )
-@pytest.mark.parametrize("parse", [slurm.parse_query, slurm.parse_find])
+@pytest.mark.parametrize("parse", [slurm.parse_query, find])
 def test_a_controller_that_does_not_answer_is_no_fact(
     recording: str, parse: Callable[[Result], object]
 ) -> None:
@@ -176,7 +180,7 @@ def test_a_garbled_answer_is_no_fact(text: str) -> None:
 
 def test_an_empty_answer_is_that_none_is_known() -> None:
     assert slurm.parse_query(Result()) == {}
-    assert slurm.parse_find(Result()) is None
+    assert find(Result()) is None
 
 
 def test_a_banner_above_an_answer_is_passed_over() -> None:
@@ -186,8 +190,8 @@ def test_a_banner_above_an_answer_is_passed_over() -> None:
 
 def test_of_several_of_one_name_the_living_is_ours_else_the_newest() -> None:
     ended = "8|FAILED||name|None\n10|FAILED||name|None\n"
-    assert slurm.parse_find(Result(stdout=ended)).native_id == "10"  # type: ignore[union-attr]
-    living = slurm.parse_find(Result(stdout=f"9|RUNNING||name|None\n{ended}"))
+    assert find(Result(stdout=ended)).native_id == "10"  # type: ignore[union-attr]
+    living = find(Result(stdout=f"9|RUNNING||name|None\n{ended}"))
     assert living is not None and living.native_id == "9"
 
 
@@ -259,7 +263,7 @@ def test_reading_raises_nothing_but_that_there_was_no_answer(
     returncode: int, stdout: str, stderr: str
 ) -> None:
     result = Result(returncode, stdout, stderr)
-    for parse in (slurm.parse_query, slurm.parse_history, slurm.parse_find):
+    for parse in (slurm.parse_query, slurm.parse_history, find):
         with suppress(SchedulerUnavailableError):
             parse(result)
     with suppress(SchedulerUnavailableError, SubmitRefusedError):

@@ -1,0 +1,152 @@
+"""What is asked of the scheduler for some jobs: how urgent they are, where they run, who is told.
+
+Checked before anything is rendered, so that a scheduler never refuses what could be known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from hpcjobs.errors import InputError, printable, unknown
+from hpcjobs.model import Node, Service
+
+OURS: Mapping[str, str] = {
+    "grid_engine": "N S wd cwd o e j r p g ar m M t b C V v sync terse shell",
+    "pbs": "N P q o e j k r p J v V W m M S C z I X",
+    "slurm": "job-name J chdir D output o error e open-mode array a clusters cluster M wait W wrap "
+    "parsable export reservation mail-user mail-type requeue no-requeue",
+    "local": "",
+}
+"""Words that the templates write themselves, or that would break how jobs are found again."""
+
+LOCAL_OPTIONS = frozenset({"devices", "cpu_slots"})
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_RESERVATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+
+
+@dataclass(frozen=True)
+class Queueing:
+    """What was typed."""
+
+    priority: str | None = None
+    reservation: str = ""
+    mail: str = ""
+    trial: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Further words for the scheduler, by name; they come before the node's."""
+    devices: tuple[str, ...] = ()
+
+
+def checked(asked: Queueing, service: Service, node: Node, max_samples: int | None) -> Queueing:
+    """The same with the priority decided.
+
+    Raises:
+        InputError: the service does not have that, or a word is not allowed.
+    """
+    _check_trial(asked, service, max_samples)
+    _check_devices(asked, service, node)
+    if service.scheduler == "local" and (asked.reservation or asked.mail or asked.options):
+        raise InputError(
+            f"{service.name} has no reservations, mail or further options",
+            where="--reservation, --mail, --scheduler-option",
+            do="leave them out",
+        )
+    if asked.reservation:
+        _match(_RESERVATION, asked.reservation, "--reservation", "letters, digits and . _ -")
+    if asked.mail:
+        _match(_MAIL, asked.mail, "--mail", "an address, NAME@HOST")
+    check_options(service.scheduler, asked.options, service.nodes, where="--scheduler-option")
+    return replace(asked, priority=_priority(asked, service))
+
+
+def check_options(
+    scheduler: str, options: Mapping[str, str], nodes: Iterable[str], *, where: str
+) -> None:
+    """Refuse words for the scheduler that hpcjobs writes itself, or that are no words.
+
+    Args:
+        scheduler: what the words are for.
+        options: they.
+        nodes: names of the service's nodes; on Grid Engine one of them is the resource type.
+        where: for the message.
+
+    Raises:
+        InputError: one is not allowed.
+    """
+    for name, value in options.items():
+        if scheduler == "local" and name in LOCAL_OPTIONS:
+            continue
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"{printable(name)} is not an option of a scheduler",
+                where=where,
+                expected="its name without dashes, such as q or partition",
+            )
+        if name in OURS[scheduler].split():
+            raise InputError(
+                f"the option {name} is set by hpcjobs itself",
+                where=where,
+                do="leave it out (see --priority, --reservation and --mail of submit)",
+            )
+        if scheduler == "grid_engine" and name == "l":
+            asked = {part.partition("=")[0] for part in value.split(",")}
+            taken = asked & {"h_rt", "s_rt", *nodes}
+            if taken:
+                raise InputError(
+                    f"-l {', '.join(sorted(taken))} is set by hpcjobs itself",
+                    where=where,
+                    do="choose the node by --node; its time is in the runtime table",
+                )
+
+
+def _check_trial(asked: Queueing, service: Service, max_samples: int | None) -> None:
+    if not asked.trial:
+        return
+    if not service.trial_max:
+        raise InputError(f"{service.name} has no trial runs", where="--trial", do="leave it out")
+    if max_samples is None:
+        raise InputError(
+            f"a trial run lasts {service.trial_max} s, too short for a whole evaluation",
+            where="--trial",
+            do="add --max-samples N: its results are then kept apart",
+        )
+    if asked.reservation or asked.priority not in (None, *service.priorities[:1]):
+        raise InputError(
+            "a trial run has neither a priority nor a reservation", where="--trial", do="choose"
+        )
+
+
+def _check_devices(asked: Queueing, service: Service, node: Node) -> None:
+    if not asked.devices:
+        return
+    if service.scheduler != "local":
+        raise InputError(
+            f"on {service.name} the scheduler gives out the GPUs",
+            where="--cuda-visible-devices",
+            do="leave it out; it is for --service local",
+        )
+    if len(asked.devices) != node.gpus:
+        raise InputError(
+            f"{len(asked.devices)} device(s) for {node.name}",
+            where="--cuda-visible-devices",
+            expected=f"{node.gpus} device(s), separated by commas",
+        )
+
+
+def _priority(asked: Queueing, service: Service) -> str:
+    allowed = service.priorities
+    if asked.priority is None:
+        return allowed[0] if allowed else ""
+    if allowed and asked.priority not in allowed:
+        raise unknown(f"priority of {service.name}:", asked.priority, allowed, where="--priority")
+    return _match(re.compile(r"-?\d+"), asked.priority, "--priority", "a whole number")
+
+
+def _match(pattern: re.Pattern[str], text: str, where: str, expected: str) -> str:
+    if not pattern.fullmatch(text):
+        raise InputError(f"{printable(text)} is not allowed", where=where, expected=expected)
+    return text
