@@ -53,8 +53,8 @@ class CommandResult:
 def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
     """Run one command to its end.
 
-    It runs in a session of its own: Ctrl-C in the terminal must not reach a `qsub` whose answer
-    would then be lost.
+    It runs in a session of its own, and with SIGINT blocked: Ctrl-C in the terminal must not reach
+    a `qsub` whose answer would then be lost.
 
     Args:
         argv: the program and its arguments.
@@ -73,7 +73,6 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
             stderr=subprocess.PIPE,
             env=clean_environment(),
             start_new_session=True,
-            preexec_fn=_take_signals,
         )
     except OSError as error:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -100,13 +99,6 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
         stderr.decode(errors="backslashreplace"),
         time.monotonic() - start,
     )
-
-
-def _take_signals() -> None:
-    """In the new process: forget a Ctrl-C that came before its session was its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def clean_environment() -> dict[str, str]:

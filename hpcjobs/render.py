@@ -28,6 +28,9 @@ from hpcjobs.workspace import Workspace
 KEYS = ("HF_TOKEN", "OPENAI_API_KEY", "DEEPINFRA_API_KEY")
 """The keys that a job reads from `.env`, where they are set there."""
 
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+"""Around what was filled in, while a template is rendered: noncharacters, which no text holds."""
+
 _DIRECTIVE = re.compile(r"[A-Za-z0-9_./=:,@%+-]+")
 
 
@@ -41,6 +44,8 @@ class Script:
     """Where `submit` writes it."""
     text: str
     argv: tuple[str, ...]
+    shape: str = ""
+    """The text without what was quoted and filled in: bash parses equal shapes alike."""
 
     @property
     def command(self) -> str:
@@ -68,14 +73,23 @@ class Renderer:
         self.after = after
         """Native id of a job that must have succeeded before these start."""
         self.environment = _environment(workspace)
+        self._rendered: dict[str, tuple[object, Script]] = {}
 
     def render(self, attempt: Attempt) -> Script:
-        """The script of one attempt.
+        """The script of one attempt; the same again if it was rendered before: as it was shown.
 
         Raises:
             InputError: a template is missing or uses an undefined name, or a value cannot stand in
                 a directive line.
         """
+        choices = (attempt, self.devices, self.after)
+        before, script = self._rendered.get(attempt.label, (None, None))
+        if script is None or before != choices:
+            script = self._render(attempt)
+            self._rendered[attempt.label] = (choices, script)
+        return script
+
+    def _render(self, attempt: Attempt) -> Script:
         job, service = attempt.job, self.service
         node = service.nodes[job.node]
         directory = self.workspace.attempt(job.id, attempt.number)
@@ -102,7 +116,15 @@ class Renderer:
             "server": self._server_values(job.model, job.tasks[0], node),
             "tasks": [self._task_values(job.model, task) for task in job.tasks],
         }
-        return Script(attempt, name, directory / "job.sh", self._text(values), argv)
+        text = self._text(values)
+        return Script(
+            attempt,
+            name,
+            directory / "job.sh",
+            text.replace(_OPEN, "").replace(_CLOSE, ""),
+            argv,
+            re.sub(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}", "x", text),
+        )
 
     def _text(self, values: dict[str, Any]) -> str:
         try:
@@ -173,23 +195,29 @@ class Renderer:
         }
 
 
-def write_script(script: Script, path: Path) -> None:
-    """Check the script with `bash -n` and write it, whole, executable.
+def write_script(script: Script, path: Path, known: set[str] | None = None) -> None:
+    """Check the script (see `check_script`) and write it, whole, executable.
 
     Raises:
         InputError: bash cannot parse it (a template is wrong).
         StorageError: it cannot be written.
     """
-    check_script(script)
+    check_script(script, known)
     write_atomic(path, script.text, mode=0o755)
 
 
-def check_script(script: Script) -> None:
+def check_script(script: Script, known: set[str] | None = None) -> None:
     """Let bash parse the script, without running it.
+
+    Args:
+        script: what is checked.
+        known: shapes that bash has parsed already; such a script is taken as checked.
 
     Raises:
         InputError: bash cannot parse it (a template is wrong).
     """
+    if known is not None and script.shape in known:
+        return
     for _ in range(3):
         checked = subprocess.run(
             ["bash", "-n"], input=script.text, capture_output=True, text=True, check=False
@@ -198,6 +226,8 @@ def check_script(script: Script) -> None:
             break
     if checked.returncode != 0:
         raise InputError(f"bash cannot parse the rendered script:\n{checked.stderr.strip()}")
+    if known is not None:
+        known.add(script.shape)
 
 
 def _environment(workspace: Workspace) -> jinja2.Environment:
@@ -211,8 +241,9 @@ def _environment(workspace: Workspace) -> jinja2.Environment:
         comment_start_string="{##",  # since bash has ${#array[@]}
         comment_end_string="##}",
         autoescape=False,  # noqa: S701 - shell, not HTML; the `sh` filter quotes
+        finalize=_marked,
     )
-    environment.filters["sh"] = lambda value: shlex.quote(str(value))
+    environment.filters["sh"] = lambda value: _Filled(shlex.quote(str(value)))
     environment.filters["hms"] = format_duration
     environment.filters["comment"] = _comment
     environment.filters["directive"] = _directive
@@ -220,9 +251,20 @@ def _environment(workspace: Workspace) -> jinja2.Environment:
     return environment
 
 
+class _Filled(str):
+    """A value that cannot change how bash parses what is around it."""
+
+
+def _marked(value: object) -> object:
+    """What a template puts out, between marks if it was quoted or checked by a filter."""
+    if isinstance(value, str) and (_OPEN in value or _CLOSE in value):
+        raise InputError(f"{printable(value)} holds a character that is none")
+    return f"{_OPEN}{value}{_CLOSE}" if isinstance(value, _Filled) else value
+
+
 def _comment(value: object) -> str:
     """`value` on one line, for a comment."""
-    return printable(str(value))[1:-1]
+    return _Filled(printable(str(value))[1:-1])
 
 
 def _directive(value: object, line: str, without: str = "") -> str:
@@ -238,7 +280,7 @@ def _directive(value: object, line: str, without: str = "") -> str:
             expected=f"letters, digits and {allowed} only",
             do="move the workspace to a plain path, or rename what is named so",
         )
-    return text
+    return _Filled(text)
 
 
 def _template_line(error: jinja2.UndefinedError) -> str:

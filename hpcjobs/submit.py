@@ -96,6 +96,7 @@ def submit(
     with workspace_lock(lock_file(workspace)), _interrupt_later() as interrupted:
         store = load(workspace.journal)
         update(workspace, store, record=True)
+        shapes: set[str] = set()
         for index, job in enumerate(jobs):
             if interrupted():
                 outcome.left = list(jobs[index:])
@@ -106,7 +107,7 @@ def submit(
                 continue
             attempt = next_attempt(workspace, record, job)
             try:
-                native_id = _submit_one(workspace, service, renderer, store, attempt)
+                native_id = _submit_one(workspace, service, renderer, store, attempt, shapes)
             except SubmitRefusedError as error:
                 outcome.refused.append((attempt, error))
                 if len(outcome.refused) >= REFUSALS_IN_A_ROW and not outcome.submitted:
@@ -124,12 +125,17 @@ def submit(
 
 
 def _submit_one(
-    workspace: Workspace, service: Service, renderer: Renderer, store: Store, attempt: Attempt
+    workspace: Workspace,
+    service: Service,
+    renderer: Renderer,
+    store: Store,
+    attempt: Attempt,
+    shapes: set[str],
 ) -> str:
     """Record the intent, submit, record the answer; the native id."""
     module, job = live(service.scheduler), attempt.job
     script = renderer.render(attempt)
-    write_script(script, script.path)
+    write_script(script, script.path, shapes)
     now = time.time()
     events = []
     if job.id not in store.jobs:

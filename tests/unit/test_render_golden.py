@@ -6,6 +6,7 @@ read the difference.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 import re
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -27,7 +29,8 @@ from hpcjobs.config.tables import read_tasks
 from hpcjobs.errors import InputError
 from hpcjobs.model import Attempt
 from hpcjobs.plan import Request, plan
-from hpcjobs.render import Renderer, Script
+from hpcjobs.queueing import Queueing
+from hpcjobs.render import Renderer, Script, check_script
 from hpcjobs.workspace import Workspace, defaults_root
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scripts"
@@ -68,6 +71,8 @@ class Case:
     tasks: tuple[str, ...] = ("ja_gpqa",)
     root: str = ROOT
     values: dict[str, str] = field(default_factory=lambda: dict(VALUES))
+    queueing: Queueing = field(default_factory=Queueing)
+    samples: int | None = None
 
     def render(self, workspace: Workspace | None = None) -> Script:
         """The script; the user's own templates are those of `workspace`."""
@@ -84,6 +89,8 @@ class Case:
             provider=choose_provider(providers, self.provider, node),
             tasks=[tasks[key] for key in self.tasks],
             task_settings=read_task_settings(defaults.find_file(DIRECTORY, "task_settings.csv")),
+            queueing=self.queueing,
+            max_samples=self.samples,
         )
         settings = read_model_settings(defaults, self.model, self.settings)
         (job,) = plan(request, self.model, settings, {})
@@ -107,6 +114,21 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield (
         "local__cpu__llamacpp",
         Case("local", "cpu", "llamacpp", "hpcjobs/tiny-demo", "demo", ("demo_sums",)),
+    )
+    options = {"q": "prior", "notify": "", "s_rt": ""}
+    yield (
+        "tsubame__node_q__reserved",
+        Case(
+            "tsubame", "node_q", queueing=Queueing("-3", "1234", "me@example.org", False, options)
+        ),
+    )
+    yield (
+        "tsubame__node_q__trial",
+        Case("tsubame", "node_q", queueing=Queueing(trial=True), samples=4),
+    )
+    yield (
+        "slurm__gpu_1__reserved",
+        Case("slurm", "gpu_1", queueing=Queueing("100", "r_1", "me@example.org")),
     )
     yield (
         "local__gpu_1__hostile",
@@ -235,3 +257,45 @@ def test_a_mistake_in_a_template_is_named_with_file_and_line(
     with pytest.raises(InputError, match=re.escape(message)) as caught:
         Case("local", "gpu_1").render(workspace)
     assert caught.value.where == f"{path}:{line}"
+
+
+# ---- Shapes: what bash need not parse again ------------------------------------------------------
+
+
+def shape(**changes: Any) -> str:
+    return Case("tsubame", "node_q", **changes).render().shape
+
+
+def test_what_is_quoted_does_not_change_the_shape() -> None:
+    hostile = Case("local", "gpu_1", model=f"org/{HOSTILE}", settings="").render()
+    plain = Case("local", "gpu_1", model="org/model", settings="").render()
+    assert hostile.shape == plain.shape
+    assert hostile.text != plain.text
+
+
+def test_what_is_not_quoted_changes_the_shape() -> None:
+    assert shape() != shape(samples=3)
+
+
+def test_a_shape_is_parsed_once_and_another_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: set[str] = set()
+    good = Case("local", "gpu_1").render()
+    check_script(good, known)
+    monkeypatch.setenv("PATH", "/nowhere")
+    check_script(dataclasses.replace(good, text="never parsed"), known)
+    with pytest.raises(FileNotFoundError):
+        check_script(dataclasses.replace(good, shape="another"), known)
+
+
+def test_a_script_that_bash_cannot_parse_does_not_make_its_shape_known() -> None:
+    known: set[str] = set()
+    bad = dataclasses.replace(Case("local", "gpu_1").render(), text="if true; then\n")
+    for _ in range(2):
+        with pytest.raises(InputError, match="cannot parse"):
+            check_script(bad, known)
+
+
+def test_the_marks_of_what_was_filled_in_are_in_no_script_and_no_value() -> None:
+    assert not set(Case("local", "gpu_1").render().text) & {"\ufdd0", "\ufdd1"}
+    with pytest.raises(InputError, match="a character that is none"):
+        Case("local", "gpu_1", model="org/a\ufdd0b", settings="").render()
