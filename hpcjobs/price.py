@@ -76,6 +76,7 @@ def price_of(service: Service, job: Job) -> Price | None:
         service.price.unit,
         least=_cost(service, service.price, job, 0),
         most=_cost(service, service.price, job, job.walltime),
+        note="a trial run is free" if job.trial else "",
     )
 
 
@@ -191,14 +192,18 @@ def _priceless(service: Service, pricing: Pricing) -> Callable[[Job], bool]:
 def _without_figures(service: Service, pricing: Pricing, job: Job) -> str:
     """Why the formula cannot tell what this job costs; empty if it can."""
     if job.node not in service.nodes:
-        return f"{service.name} describes no node {job.node} any more"
+        return f"not known: {service.name} describes no node {job.node} any more"
+    if job.reservation:
+        return "billed with its reservation"
+    if job.scheduler_options:
+        return f"not known: {', '.join(job.scheduler_options)} may change what is billed"
     if pricing.priorities and job.priority and job.priority not in pricing.priorities:
-        return f"{service.name} does not say what the priority {job.priority} costs"
+        return f"not known: {service.name} does not say what the priority {job.priority} costs"
     return ""
 
 
 def _cost(service: Service, pricing: Pricing, job: Job, used: int | Decimal) -> Decimal:
-    rate = _rate(service, pricing, job.node, job.priority)
+    rate = Fraction(0) if job.trial else _rate(service, pricing, job.node, job.priority)
     return FORMULAS[pricing.formula].count(rate, Fraction(used), Fraction(job.walltime))
 
 

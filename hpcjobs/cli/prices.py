@@ -32,7 +32,9 @@ def price_lines(service: Service, jobs: Sequence[Job]) -> list[str]:
     if price is None:
         return []
     if price.most is None:
-        return [f"price: not known: {price.note}"]
+        return [f"price: {price.note}"]
+    if not price.most:
+        return [f"price: nothing{f': {price.note}' if price.note else ''}"]
     lines = [f"price: at most {price.most} {price.unit} in all"]
     if price.least:
         lines[0] += f", and {price.least} even if every job ends as soon as it starts"

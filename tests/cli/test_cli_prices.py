@@ -92,6 +92,19 @@ def test_a_priority_without_a_price_is_no_number(run: Run) -> None:
     assert "priority 7" in price["note"]
 
 
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (("--trial", "--max-samples", "1"), "price: nothing: a trial run is free"),
+        (("--reservation", "12"), "price: billed with its reservation"),
+        (("--scheduler-option", "q=prior"), "price: not known: q may change what is billed"),
+    ],
+)
+def test_what_is_billed_otherwise_is_told(run: Run, more: tuple[str, ...], line: str) -> None:
+    shown, _ = run("submit", *ON_TSUBAME, "--tasks", "x_0", *more, "--dry-run")
+    assert shown.splitlines()[-1] == line
+
+
 def test_where_nothing_is_priced_nothing_is_said(run: Run) -> None:
     words = ("submit", "--service", "local", "--node", "gpu_1", "--model", "org/name")
     shown, _ = run(*words, "--tasks", "x_0", "--dry-run")

@@ -114,6 +114,11 @@ def test_a_service_without_a_price_has_none(
     [
         ({"priority": "7", "node": "rt_HG"}, "does not say what the priority 7 costs"),
         ({"priority": "", "node": "rt_F"}, "describes no node rt_F any more"),
+        ({"priority": "", "node": "rt_HG", "reservation": "R1"}, "billed with its reservation"),
+        (
+            {"priority": "", "node": "rt_HG", "scheduler_options": {"l": "x=1"}},
+            "not known: l may change what is billed",
+        ),
     ],
 )
 def test_what_is_not_known_is_no_number(
@@ -126,6 +131,14 @@ def test_what_is_not_known_is_no_number(
     assert why in price.note
     assert spent(abci, job, 1) is None
     assert packing(abci, [job] * 8) is None
+
+
+def test_a_trial_run_is_free(tsubame: Service, a_job: MakeJob) -> None:
+    job = a_job(node="node_q", walltime=180, priority="-5", trial=True)
+    price = price_of(tsubame, job)
+    assert price is not None
+    assert str(price.least) == str(price.most) == str(spent(tsubame, job, 180)) == "0.0000"
+    assert price.note == "a trial run is free"
 
 
 def test_a_clock_that_went_back_tells_no_price(abci: Service, a_job: MakeJob) -> None:
