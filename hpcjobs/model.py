@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
 
 
@@ -86,11 +87,26 @@ class Node:
     runtime: tuple[str, ...]
     """Columns of the runtime table that hold its walltimes: the first that the table has."""
     local_disk_gb: float = 0.0
-    price: Mapping[str, float] = field(default_factory=dict)
-    """The site's figures, such as `coefficient` or `points_per_hour`."""
+    price: Mapping[str, Decimal] = field(default_factory=dict)
+    """The site's figures, such as `coefficient` or `per_hour`."""
+    part_of: str = ""
+    """The kind of node that has several of these: the same GPUs, more of them."""
     options: Mapping[str, str] = field(default_factory=dict)
     """What the scheduler must be told for this node; names are the scheduler's own."""
     description: str = ""
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """How a service counts what its jobs cost (see hpcjobs.price)."""
+
+    unit: str
+    """`points`, `GPU hours`, ...: for people."""
+    formula: str
+    figure: str
+    """Which of a node's figures counts."""
+    priorities: Mapping[str, Decimal] = field(default_factory=dict)
+    """Factor by priority; empty = they all cost the same."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,7 @@ class Service:
     """Further words for the scheduler, by name; native."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Counts such as `unfinished` and `running` jobs a user."""
-    price: Mapping[str, str] = field(default_factory=dict)
+    price: Pricing | None = None
     where: str = ""
 
 

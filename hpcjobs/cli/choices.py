@@ -11,7 +11,7 @@ from hpcjobs.cli.context import Context, print_json, warn
 from hpcjobs.cli.table import table
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import InputError
-from hpcjobs.model import Attempt, Job
+from hpcjobs.model import Attempt, Job, Service
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
@@ -117,8 +117,10 @@ def warn_of_missing(assembly: Assembly) -> None:
         warn(f"{name} is not set in {assembly.workspace.env_file}: shown as {name}_NOT_SET")
 
 
-def show_plan(attempts: list[Attempt], left_alone: int) -> None:
-    """A table of the attempts, and what they ask for in all."""
+def show_plan(service: Service, attempts: list[Attempt], left_alone: int) -> None:
+    """A table of the attempts, and what they ask for and cost in all."""
+    from hpcjobs.cli.prices import price_cell, price_header, price_lines
+
     rows = [
         (
             attempt.label,
@@ -127,27 +129,35 @@ def show_plan(attempts: list[Attempt], left_alone: int) -> None:
             attempt.job.settings_name or "-",
             f"{attempt.job.service}/{attempt.job.node}",
             format_duration(attempt.job.walltime),
+            *price_cell(service, attempt.job),
         )
         for attempt in attempts
     ]
     if rows:
-        click.echo(table(rows, ("job", "task", "model", "settings", "where", "walltime")))
+        header = ("job", "task", "model", "settings", "where", "walltime")
+        click.echo(table(rows, (*header, *price_header(service))))
     total = sum(attempt.job.walltime for attempt in attempts)
     click.echo(
         f"{len(attempts)} job(s) to submit, {format_duration(total)} asked for in all"
         + (f"; {left_alone} in the queue or done already, left alone" if left_alone else "")
     )
+    for line in price_lines(service, [attempt.job for attempt in attempts]):
+        click.echo(line)
 
 
 def show_scripts(assembly: Assembly, scripts: list[Script], as_json: bool) -> None:
     """All scripts in full, and the commands that would submit them."""
     warn_of_missing(assembly)
+    service = assembly.service
     if as_json:
+        from hpcjobs.cli.prices import total_json
+
         print_json(
             {
+                "price": total_json(service, [script.attempt.job for script in scripts]),
                 "jobs": [
                     {
-                        **job_json(script.attempt.job),
+                        **job_json(script.attempt.job, service),
                         "attempt": script.attempt.number,
                         "name": script.name,
                         "path": str(script.path),
@@ -155,7 +165,7 @@ def show_scripts(assembly: Assembly, scripts: list[Script], as_json: bool) -> No
                         "script": script.text,
                     }
                     for script in scripts
-                ]
+                ],
             }
         )
         return
@@ -164,11 +174,14 @@ def show_scripts(assembly: Assembly, scripts: list[Script], as_json: bool) -> No
         click.echo(script.text)
     for script in scripts:
         click.echo(f"would run: {script.command}")
-    show_plan([script.attempt for script in scripts], 0)
+    show_plan(service, [script.attempt for script in scripts], 0)
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """A job as plain values, for `--json`."""
+def job_json(job: Job, service: Service) -> dict[str, Any]:
+    """A job and its price as plain values, for `--json`."""
+    from hpcjobs.cli.prices import price_json
+    from hpcjobs.price import price_of
+
     return {
         "job": job.id,
         "model": job.model,
@@ -178,4 +191,5 @@ def job_json(job: Job) -> dict[str, Any]:
         "service": job.service,
         "node": job.node,
         "walltime": format_duration(job.walltime),
+        "price": price_json(price_of(service, job)),
     }

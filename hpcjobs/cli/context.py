@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -43,7 +44,14 @@ class Context:
 def print_json(value: Any) -> None:
     """`value` on standard output, for scripts."""
     ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(json.dumps(value, indent=2, ensure_ascii=ascii_only))
+    click.echo(json.dumps(value, indent=2, ensure_ascii=ascii_only, default=_plain))
+
+
+def _plain(value: object) -> str:
+    """A decimal as text: a JSON number would become binary in most readers."""
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def warn(text: str) -> None:

@@ -15,6 +15,7 @@ from hpcjobs.cli.choices import (
     with_choices,
 )
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
+from hpcjobs.cli.prices import price_lines, total_json
 from hpcjobs.errors import ExitCode, InputError
 from hpcjobs.files import explained, make_directory
 from hpcjobs.model import Attempt
@@ -63,15 +64,22 @@ def render(
         _refuse_other_content(written)
     for script, path in written:
         write_script(script, path)
+    jobs = [script.attempt.job for script in scripts]
     if as_json:
         shown = [
-            {**job_json(script.attempt.job), "path": str(path), "submit": list(script.argv)}
+            {
+                **job_json(script.attempt.job, assembly.service),
+                "path": str(path),
+                "submit": list(script.argv),
+            }
             for script, path in written
         ]
-        print_json({"scripts": shown})
+        print_json({"price": total_json(assembly.service, jobs), "scripts": shown})
     else:
         for _, path in written:
             click.echo(path)
+        for line in price_lines(assembly.service, jobs):
+            click.echo(line, err=True)  # standard output is a list of files
     return ExitCode.OK
 
 

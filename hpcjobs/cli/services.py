@@ -82,6 +82,12 @@ def show(context: Context, name: str, as_json: bool) -> int:
         f"walltime at most {format_duration(service.walltime_max)}; limits: {limits}; "
         f"asked every {service.poll_seconds} s at most"
     )
+    if service.price is not None:
+        factors = ", ".join(f"{key} x{value}" for key, value in service.price.priorities.items())
+        click.echo(
+            f"price in {service.price.unit}, by {service.price.figure} with the formula "
+            f"{service.price.formula}" + (f"; priorities: {factors}" if factors else "")
+        )
     return ExitCode.OK
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
+from hpcjobs.cli.prices import spent_json
 from hpcjobs.cli.table import signed, table, word
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import ExitCode, unknown
@@ -137,6 +138,7 @@ def record_json(workspace: Workspace, record: JobRecord) -> dict[str, Any]:
         "native_id": attempt.native_id if attempt else None,
         "submitted_at": attempt.submitted_at if attempt else None,
         "ended_at": attempt.ended_at if attempt else None,
+        "spent": spent_json(workspace, record),
         "directory": str(workspace.attempt(job.id, attempt.number)) if attempt else None,
     }
 

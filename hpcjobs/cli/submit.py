@@ -17,7 +17,7 @@ from hpcjobs.cli.choices import (
 from hpcjobs.cli.context import Context, interactive, pass_context, print_json, warn
 from hpcjobs.cli.table import signed
 from hpcjobs.errors import ExitCode, InputError
-from hpcjobs.model import Attempt
+from hpcjobs.model import Attempt, Service
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
@@ -73,7 +73,8 @@ def submit(
         assembly = assembled(context, options)
         scripts = _scripts(assembly, again)
     if not as_json:
-        show_plan([script.attempt for script in scripts], len(assembly.jobs) - len(scripts))
+        left_alone = len(assembly.jobs) - len(scripts)
+        show_plan(assembly.service, [script.attempt for script in scripts], left_alone)
     if scripts and not yes and not _confirmed(len(scripts), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED
@@ -135,7 +136,7 @@ def _submit(
         click.echo(f"{others} were submitted by another hpcjobs meanwhile")
     code = _explain(outcome, as_json)
     if as_json and not (wait and code == ExitCode.OK):  # else the waiting prints it
-        print_json(_outcome_json(outcome, native_ids))
+        print_json(_outcome_json(assembly.service, outcome, native_ids))
     if code == ExitCode.OK and wait:
         from hpcjobs.cli.status import wait_for
 
@@ -166,19 +167,22 @@ def _explain(outcome: Outcome, as_json: bool) -> int:
     return ExitCode.SOME_FAILED if outcome.refused else ExitCode.OK
 
 
-def _outcome_json(outcome: Outcome, native_ids: dict[str, str]) -> dict[str, Any]:
+def _outcome_json(service: Service, outcome: Outcome, native_ids: dict[str, str]) -> dict[str, Any]:
     return {
         "submitted": [
-            {**job_json(attempt.job), "attempt": attempt.number,
+            {**job_json(attempt.job, service), "attempt": attempt.number,
              "native_id": native_ids[attempt.label]}
             for attempt in outcome.submitted
         ],
-        "kept": [{**job_json(record.job), "state": record.state.value} for record in outcome.kept],
+        "kept": [
+            {**job_json(record.job, service), "state": record.state.value}
+            for record in outcome.kept
+        ],
         "refused": [
-            {**job_json(attempt.job), "attempt": attempt.number, "error": error.what}
+            {**job_json(attempt.job, service), "attempt": attempt.number, "error": error.what}
             for attempt, error in outcome.refused
         ],
-        "left": [job_json(job) for job in outcome.left],
+        "left": [job_json(job, service) for job in outcome.left],
         "interrupted": outcome.interrupted,
         "unanswered": outcome.unanswered.what if outcome.unanswered else None,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, TypeVar, cast
 
@@ -154,6 +155,13 @@ class Fields:
             )
             raise self.error(f"{_shown(value)} is not allowed", key, expected=limit)
         return float(value)
+
+    def decimal(self, key: str, default: T | _Required = REQUIRED) -> Decimal | T:
+        """A number from 0 up, exactly as it is written (to 15 digits)."""
+        value = self.number(key, default, maximum=1e15)
+        if value is default:
+            return value
+        return Decimal(repr(self._values[key]))
 
     def boolean(self, key: str, default: T | _Required = REQUIRED) -> bool | T:
         """`true` or `false`."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hpcjobs.config.prices import check_nodes, node_figures, read_pricing
 from hpcjobs.config.reading import Fields
 from hpcjobs.config.strict_yaml import read_yaml
 from hpcjobs.errors import unknown
-from hpcjobs.model import Node, Service
+from hpcjobs.model import Node, Pricing, Service
 from hpcjobs.queueing import check_options
 from hpcjobs.workspace import Workspace
 
@@ -46,14 +47,16 @@ def read_service_file(path: Path) -> Service:
     with Fields(read_yaml(path)) as fields:
         scheduler = str(fields.text("scheduler", choices=SCHEDULERS))
         times = fields.section("times")
+        priorities = fields.texts("priorities", ())
+        pricing = read_pricing(fields, priorities)
         service = Service(
             name=path.stem,
             title=fields.text("title", path.stem),
             scheduler=scheduler,
             template=fields.text("template", f"schedulers/{scheduler}.sh.j2"),
             group=fields.text("group", ""),
-            nodes={name: _node(name, node) for name, node in fields.sections("nodes")},
-            priorities=fields.texts("priorities", ()),
+            nodes={name: _node(name, node, pricing) for name, node in fields.sections("nodes")},
+            priorities=priorities,
             walltime_max=times.duration("walltime_max"),
             poll_seconds=times.integer("poll_seconds", 60),
             grace_seconds=times.integer("grace_seconds", 600),
@@ -68,7 +71,7 @@ def read_service_file(path: Path) -> Service:
             environments=fields.texts_by_key("environments"),
             options=fields.texts_by_key("options"),
             limits=_limits(fields.section("limits")),
-            price=fields.texts_by_key("price"),
+            price=pricing,
             where=str(path),
         )
         times.refuse_others()
@@ -78,6 +81,7 @@ def read_service_file(path: Path) -> Service:
             check_options(scheduler, options, service.nodes, where=str(path))
         if not service.nodes:
             raise fields.error("no nodes are described", "nodes")
+        check_nodes(fields, service.nodes, pricing)
         return service
 
 
@@ -92,7 +96,7 @@ def find_node(service: Service, name: str) -> Node:
     return service.nodes[name]
 
 
-def _node(name: str, outer: Fields) -> Node:
+def _node(name: str, outer: Fields, pricing: Pricing | None) -> Node:
     with outer as fields:
         if not _NODE_NAME.fullmatch(name):
             raise fields.error("not a node's name", expected="letters, digits and _ . + -")
@@ -103,11 +107,8 @@ def _node(name: str, outer: Fields) -> Node:
             memory_gb=fields.number("memory_gb"),
             local_disk_gb=fields.number("local_disk_gb", 0.0),
             runtime=fields.texts("runtime"),
-            price={
-                key: float(price.number(key))
-                for price in [fields.section("price")]
-                for key in price.names()
-            },
+            price=node_figures(fields, pricing),
+            part_of=fields.text("part_of", ""),
             options=fields.texts_by_key("options"),
             description=fields.text("description", ""),
         )

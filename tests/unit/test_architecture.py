@@ -17,7 +17,7 @@ PACKAGE = ROOT / "hpcjobs"
 # A module may import from its own line and from those above it.
 FLOW = (
     ("__init__",),
-    ("errors", "durations", "processes", "files", "model"),
+    ("errors", "durations", "processes", "files", "model", "price"),
     ("workspace", "queueing"),
     ("config",),
     ("evaluators",),

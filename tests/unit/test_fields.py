@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def fields(write: Write) -> Callable[[str], Fields]:
         ("k: -1", lambda f: f.integer("k", minimum=-1), -1),
         ("k: 1e-6", lambda f: f.number("k"), 1e-6),
         ("k: 1", lambda f: f.number("k", maximum=1.0), 1.0),
+        ("k: 0.1", lambda f: f.decimal("k"), Decimal("0.1")),
+        ("k: 16", lambda f: f.decimal("k"), Decimal(16)),
+        ("k: 2.00", lambda f: f.decimal("k"), Decimal(2)),
+        ("j: 1", lambda f: f.decimal("k", None), None),
         ("k: true", lambda f: f.boolean("k"), True),
         ("k: 24:00:00", lambda f: f.duration("k"), 86400),
         ("k: '1:30:00'", lambda f: f.duration("k"), 5400),
@@ -77,6 +82,8 @@ def test_a_value_of_the_right_kind_is_given(
         ("k: 1.5", lambda f: f.number("k", maximum=1.0), "1.5 is not", "a number from 0 to 1"),
         ("k: true", lambda f: f.number("k"), "true is not allowed", "a number"),
         ("k: nan", lambda f: f.number("k"), "'nan' is not allowed", "a number"),
+        ("k: -0.1", lambda f: f.decimal("k"), "-0.1 is not allowed", "a number from 0"),
+        ("k: 1e999", lambda f: f.decimal("k"), "inf is not allowed", "a number from 0"),
         ("k: yes", lambda f: f.boolean("k"), "'yes' is not allowed", "true or false"),
         ("k: 1", lambda f: f.boolean("k"), "1 is not allowed", "true or false"),
         ("k: 30", lambda f: f.duration("k"), "'30' is not a time", "HH:MM:SS"),

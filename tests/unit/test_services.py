@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -19,18 +20,18 @@ Write = Callable[..., Path]
 
 # The operators' own tables: cores, memory in GB, devices, local disk in GB, coefficient.
 TSUBAME4 = {
-    "node_f": (192, 768, 4, 1660, 1.0),
-    "node_h": (96, 384, 2, 830, 0.5),
-    "node_q": (48, 192, 1, 415, 0.25),
-    "node_o": (24, 96, 1, 200, 0.125),
-    "gpu_1": (8, 96, 1, 200, 0.2),
-    "gpu_h": (4, 48, 1, 100, 0.1),
-    "cpu_160": (160, 368, 0, 830, 0.6),
-    "cpu_80": (80, 184, 0, 415, 0.3),
-    "cpu_40": (40, 92, 0, 200, 0.15),
-    "cpu_16": (16, 36.8, 0, 83, 0.06),
-    "cpu_8": (8, 18.4, 0, 40, 0.03),
-    "cpu_4": (4, 9.2, 0, 20, 0.015),
+    "node_f": (192, 768, 4, 1660, Decimal("1.0")),
+    "node_h": (96, 384, 2, 830, Decimal("0.5")),
+    "node_q": (48, 192, 1, 415, Decimal("0.25")),
+    "node_o": (24, 96, 1, 200, Decimal("0.125")),
+    "gpu_1": (8, 96, 1, 200, Decimal("0.2")),
+    "gpu_h": (4, 48, 1, 100, Decimal("0.1")),
+    "cpu_160": (160, 368, 0, 830, Decimal("0.6")),
+    "cpu_80": (80, 184, 0, 415, Decimal("0.3")),
+    "cpu_40": (40, 92, 0, 200, Decimal("0.15")),
+    "cpu_16": (16, 36.8, 0, 83, Decimal("0.06")),
+    "cpu_8": (8, 18.4, 0, 40, Decimal("0.03")),
+    "cpu_4": (4, 9.2, 0, 20, Decimal("0.015")),
 }
 # Logical CPUs, memory in GB, devices, local disk in GB, points an hour (standard, accelerated).
 ABCI = {
@@ -201,6 +202,7 @@ def test_an_unknown_node_is_refused_with_the_nearest(shipped: Workspace) -> None
         (", runtime: hrt_q", "", 4, "nodes.one: the key 'runtime' is missing"),
         ("one:", "'o\\n e':", 4, "not a node's name"),
         ("runtime: hrt_q", "runtime: x, price: {c: a}", 4, "price.c: 'a' is not allowed"),
+        ("runtime: hrt_q", "runtime: x, price: {c: 1}", 4, "price: there is no formula for it"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_by_its_line(
