@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
+from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
 from hpcjobs.cli.table import signed, table, word
 from hpcjobs.durations import format_duration
@@ -22,6 +22,7 @@ from hpcjobs.workspace import Workspace
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @click.option("--model", "models", multiple=True, metavar="ORG/NAME", help="Only of this model.")
+@click.option("--all", "every", is_flag=True, help="Also what ended and was shown before.")
 @click.option("--watch", is_flag=True, help="Again and again, until all have ended.")
 @click.option(
     "--interval", default=5.0, show_default=True, type=click.FloatRange(min=0.2), help="Seconds."
@@ -32,11 +33,17 @@ def status(
     context: Context,
     jobs: tuple[str, ...],
     models: tuple[str, ...],
+    every: bool,
     watch: bool,
     interval: float,
     as_json: bool,
 ) -> int:
-    """Show how the jobs stand: all, or those named (the beginning of an id is enough)."""
+    """Show how the jobs stand: in the queue, running, and ended since the last time.
+
+    All are shown by --all and --json, and those that are named: by the beginning of an id, or by
+    their model.
+    """
+    shown_before: set[str] = set()
     while True:
         view = _refreshed(context)
         records = _chosen(view.store, jobs, models)
@@ -48,9 +55,15 @@ def status(
                 }
             )
         else:
+            shown = records
+            if not (every or jobs or models):
+                # What ends while one watches stays.
+                shown_before |= {record.job.id for record in news(context.workspace, records)}
+                shown = [record for record in records if record.job.id in shown_before]
             if watch:
                 click.clear()
-            click.echo(_shown(context, records))
+            click.echo(overview(context, shown, records))
+            remember(context.workspace, shown)
             for warning in view.warnings:
                 warn(warning)
         if not watch or not any(record.active for record in records):
@@ -113,7 +126,7 @@ def _tell(
             signed(word(attempt.state, attempt.reason), context.emoji),
             f"{record.job.id}-{attempt.number:02d}",
             ",".join(task.key for task in record.job.tasks),
-            _detail(record),
+            detail(record),
         )
         click.echo(table([row]))
 
@@ -161,66 +174,3 @@ def _chosen(store: Any, jobs: tuple[str, ...], models: tuple[str, ...]) -> list[
 def named(store: Any, jobs: Iterable[str]) -> list[JobRecord]:
     """The jobs that these ids, or beginnings of ids, mean; each once."""
     return list({record.job.id: record for record in map(store.find, jobs)}.values())
-
-
-def _shown(context: Context, records: list[JobRecord]) -> str:
-    if not records:
-        return f"no jobs in {context.workspace.root}"
-    blocks = []
-    groups: dict[tuple[str, str, str], list[JobRecord]] = {}
-    for record in records:
-        job = record.job
-        groups.setdefault((job.model, job.provider, job.settings_name), []).append(record)
-    for (model, provider, settings), members in groups.items():
-        title = " ".join(filter(None, (model, f"({provider})", settings)))
-        rows = [_row(context, record) for record in members]
-        blocks.append(table([(title,)]) + "\n" + _indented(table(rows)))
-    counts = Counter(
-        word(record.state, record.last.reason if record.last else None) for record in records
-    )
-    total = ", ".join(
-        f"{signed(name, context.emoji)} {count}" for name, count in counts.most_common()
-    )
-    return "\n".join([*blocks, total])
-
-
-def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
-    job, attempt = record.job, record.last
-    state = word(record.state, attempt.reason if attempt else None)
-    return (
-        signed(state, context.emoji),
-        f"{job.id}-{attempt.number:02d}" if attempt else job.id,
-        ",".join(task.key for task in job.tasks),
-        f"{job.service}/{job.node}",
-        attempt.native_id or "-" if attempt else "-",
-        f"{_elapsed(context, record)} of {format_duration(job.walltime)}",
-        _detail(record),
-    )
-
-
-def _elapsed(context: Context, record: JobRecord) -> str:
-    """How long it has run, by its own clock."""
-    from hpcjobs.markers import read_markers
-
-    attempt = record.last
-    if attempt is None:
-        return "-"
-    markers = read_markers(context.workspace.attempt(record.job.id, attempt.number))
-    if markers.started is None:
-        return "-"
-    if markers.exit_code is not None:
-        return format_duration(markers.exit_code.at - markers.started.at)
-    end = attempt.ended_at if attempt.ended_at is not None else time.time()
-    return format_duration(end - markers.started.at)
-
-
-def _detail(record: JobRecord) -> str:
-    attempt = record.last
-    if attempt is None:
-        return ""
-    reason = f"{attempt.reason.value}: " if attempt.reason else ""
-    return f"{reason}{attempt.detail}"
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())

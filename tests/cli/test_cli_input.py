@@ -489,6 +489,35 @@ def test_the_beginning_of_an_id_must_be_that_of_one_job(
         assert [one["job"] for one in json.loads(shown.out)["jobs"]] == ["abc1234"]
 
 
+def test_what_has_ended_is_shown_once_and_then_counted(
+    run: Run, ended_jobs: tuple[str, ...]
+) -> None:
+    first, second = run("status").out, run("status").out
+    for key in ended_jobs:
+        assert f"{key}-01" in first
+        assert key not in second
+    assert second.startswith(f"{len(ended_jobs)} ended and shown before: see them with ")
+    assert first.splitlines()[-1] == second.splitlines()[-1]  # the counts
+    for words in (["--all"], ["abc1234"], ["--model", "hpcjobs/tiny-demo"]):
+        assert "abc1234-01" in run("status", *words).out
+    assert len(json.loads(run("status", "--json").out)["jobs"]) == len(ended_jobs)
+
+
+def test_what_was_shown_as_json_was_not_shown_to_a_person(
+    run: Run, ended_jobs: tuple[str, ...]
+) -> None:
+    run("status", "--json")
+    assert "abc1234-01" in run("status").out
+
+
+@pytest.mark.parametrize("kept", ["", "{", "{}", "[1]", '["abc1234-02"]'])
+def test_what_is_not_known_to_have_been_shown_is_shown(
+    run: Run, workspace: Path, ended_jobs: tuple[str, ...], kept: str
+) -> None:
+    (workspace / "jobs" / ".shown.json").write_text(kept)
+    assert "abc1234-01" in run("status").out
+
+
 def test_a_job_named_twice_is_shown_once(run: Run, ended_jobs: tuple[str, ...]) -> None:
     for command in ("status", "wait", "cancel"):
         shown = json.loads(run(command, "abc", "abc1234-01", "ABC", "--json").out)

@@ -1,0 +1,120 @@
+"""How `status` shows jobs to people: by model, a line each, and the counts below.
+
+What has ended is shown once, the next time that somebody looks; from then on it is only counted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+
+from hpcjobs.cli.context import Context
+from hpcjobs.cli.table import signed, table, word
+from hpcjobs.durations import format_duration
+from hpcjobs.errors import StorageError
+from hpcjobs.files import write_json
+from hpcjobs.store import JobRecord
+from hpcjobs.workspace import Workspace
+
+
+def news(workspace: Workspace, records: Sequence[JobRecord]) -> list[JobRecord]:
+    """Those that have not ended, or whose end nobody was shown yet."""
+    seen = _ends_seen(workspace)
+    return [record for record in records if _ended(record) not in seen]
+
+
+def remember(workspace: Workspace, records: Sequence[JobRecord]) -> None:
+    """These were shown; who cannot write here is shown them again."""
+    seen = _ends_seen(workspace)
+    now_seen = seen | {label for record in records if (label := _ended(record))}
+    if now_seen != seen:
+        with suppress(StorageError):
+            write_json(workspace.jobs / ".shown.json", sorted(now_seen))
+
+
+def _ends_seen(workspace: Workspace) -> set[str]:
+    try:
+        kept = json.loads((workspace.jobs / ".shown.json").read_text())
+    except (OSError, ValueError):
+        return set()
+    return set(kept) if isinstance(kept, list) and all(isinstance(x, str) for x in kept) else set()
+
+
+def _ended(record: JobRecord) -> str | None:
+    """The label of its last attempt, if that has ended."""
+    attempt = record.last
+    if attempt is None or not attempt.state.final:
+        return None
+    return f"{record.job.id}-{attempt.number:02d}"
+
+
+def overview(context: Context, records: Sequence[JobRecord], counted: Sequence[JobRecord]) -> str:
+    """A line for each of `records`, by model; the counts are of all those `counted`."""
+    if not counted:
+        return f"no jobs in {context.workspace.root}"
+    blocks = []
+    groups: dict[tuple[str, str, str], list[JobRecord]] = {}
+    for record in records:
+        job = record.job
+        groups.setdefault((job.model, job.provider, job.settings_name), []).append(record)
+    for (model, provider, settings), members in groups.items():
+        title = " ".join(filter(None, (model, f"({provider})", settings)))
+        rows = [_row(context, record) for record in members]
+        blocks.append(table([(title,)]) + "\n" + _indented(table(rows)))
+    if len(records) < len(counted):
+        hidden = len(counted) - len(records)
+        blocks.append(f"{hidden} ended and shown before: see them with hpcjobs status --all")
+    counts = Counter(
+        word(record.state, record.last.reason if record.last else None) for record in counted
+    )
+    total = ", ".join(
+        f"{signed(name, context.emoji)} {count}" for name, count in counts.most_common()
+    )
+    return "\n".join([*blocks, total])
+
+
+def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
+    job, attempt = record.job, record.last
+    state = word(record.state, attempt.reason if attempt else None)
+    where = f"{job.service}/{job.node}" + (f" {job.priority}" if job.priority else "")
+    return (
+        signed(state, context.emoji),
+        f"{job.id}-{attempt.number:02d}" if attempt else job.id,
+        ",".join(task.key for task in job.tasks),
+        where + (" trial" if job.trial else ""),
+        attempt.native_id or "-" if attempt else "-",
+        f"{_elapsed(context, record)} of {format_duration(job.walltime)}",
+        detail(record),
+    )
+
+
+def _elapsed(context: Context, record: JobRecord) -> str:
+    """How long it has run, by its own clock."""
+    from hpcjobs.markers import read_markers
+
+    attempt = record.last
+    if attempt is None:
+        return "-"
+    markers = read_markers(context.workspace.attempt(record.job.id, attempt.number))
+    if markers.started is None:
+        return "-"
+    if markers.exit_code is not None:
+        return format_duration(markers.exit_code.at - markers.started.at)
+    end = attempt.ended_at if attempt.ended_at is not None else time.time()
+    return format_duration(end - markers.started.at)
+
+
+def detail(record: JobRecord) -> str:
+    """Why it is as it is."""
+    attempt = record.last
+    if attempt is None:
+        return ""
+    reason = f"{attempt.reason.value}: " if attempt.reason else ""
+    return f"{reason}{attempt.detail}"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
