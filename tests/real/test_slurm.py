@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "scripts" / "testbeds" / "slurm.sh"
 USER = "hpcuser"
 AS_USER = ("runuser", "-u", USER, "--")
-MANY = 300
+MANY = 500
 
 SERVER = """#!/bin/bash
 echo "CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-}"
@@ -428,6 +428,28 @@ def test_many_jobs_are_watched_with_one_squeue_and_one_sacct_a_poll(slurm: Testb
 
     seen: dict[str, Any] = {}
     wait_until("all are cancelled", poll)
+
+
+def test_the_jobs_of_one_cluster_are_not_asked_for_at_another(slurm: Testbed) -> None:
+    # The other cluster's commands would say that there are no such jobs: they would be "vanished".
+    workspace = slurm.workspace("two-clusters", grace=1)
+    workspace.submit("acme/here", node="later")
+    other = slurm.directory / "other.conf"
+    text = Path(slurm.environment["SLURM_CONF"]).read_text()
+    other.write_text(text.replace("ClusterName=testbed", "ClusterName=other"))
+    other.chmod(0o644)
+    elsewhere = {"SLURM_CONF": str(other)}
+    for _ in range(2):
+        job = workspace.status(**elsewhere)["acme/here"]
+        assert job["state"] == "UNKNOWN"
+        assert job["detail"] == "it can be asked for only at cluster testbed"
+        time.sleep(1.5)
+    cancelled = workspace.run("cancel", job["job"], "--yes", **elsewhere)
+    assert "is in the queue of cluster testbed: cancel it there" in cancelled.stderr
+    assert workspace.submit("acme/here", node="later", **elsewhere)["submitted"] == []
+    assert workspace.state("acme/here") == "PENDING"
+    assert workspace.run("cancel", job["job"], "--yes").returncode == 0
+    assert workspace.wait_for("acme/here", "CANCELLED")
 
 
 def test_the_scheduler_is_not_asked_again_within_its_poll_time(slurm: Testbed) -> None:
