@@ -101,7 +101,8 @@ def _element(block: str, key: str) -> str | None:
 
 def _text(text: str) -> list[Observation]:
     """The listing of `qstat -r`: a line a job, which cuts its name to ten characters, and below it
-    indented lines, the whole name first. Only a last job cut off between two lines goes unseen.
+    indented lines, the whole name first. It has no end mark: if it were cut off right after one of
+    those lines, that would go unseen.
     """
     header = HEADER.search(text)
     if header is None or not text.endswith("\n"):
