@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import socket
 import time
@@ -20,6 +21,15 @@ from typing import Any
 def hostname() -> str:
     """This host's name, as it is written into locks and the journal."""
     return socket.gethostname()
+
+
+def user_name() -> str:
+    """The effective user's name: not `$USER`, which may be anybody's.
+
+    Raises:
+        KeyError: the user has none on this machine.
+    """
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def boot_id() -> str:

@@ -111,7 +111,7 @@ class SchedulerModule(WrittenScheduler, Protocol):
         """What could not be cancelled, for people; empty if all was accepted."""
 
 
-LIVE = ("local", "slurm")
+LIVE = ("local", "slurm", "grid_engine")
 """Schedulers that can be driven. The others are rendered only, so far."""
 
 

@@ -391,12 +391,10 @@ def test_with_nobody_to_ask_yes_must_be_said(
     assert not (workspace / "jobs" / "journal.jsonl").exists()
 
 
-@pytest.mark.parametrize("service", ["tsubame", "abci"])
 def test_what_cannot_be_driven_yet_is_refused_before_anything_is_written(
-    run: Run, workspace: Path, service: str
+    run: Run, workspace: Path
 ) -> None:
-    node = {"tsubame": "node_q", "abci": "rt_HG"}[service]
-    ended = run(*submit(ON_TSUBAME, "--yes", service=service, node=node))
+    ended = run(*submit(ON_TSUBAME, "--yes", service="abci", node="rt_HG"))
     assert_one_message(ended)
     assert "renders scripts for" in ended.err
     assert "do: add --dry-run, or: hpcjobs render" in ended.err
