@@ -136,8 +136,8 @@ def _stopped(evidence: Evidence, answer: Answer, detail: str) -> Verdict:
 def _alive(evidence: Evidence, answer: Observation) -> Verdict:
     if evidence.markers.started is not None and answer.state is JobState.PENDING:
         return Verdict(JobState.RUNNING, detail=evidence.markers.phase)
-    detail = evidence.markers.phase if answer.state is JobState.RUNNING else answer.detail
-    return Verdict(answer.state, detail=detail)
+    phase = evidence.markers.phase if answer.state is JobState.RUNNING else ""
+    return Verdict(answer.state, detail="; ".join(filter(None, (phase, answer.detail))))
 
 
 def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
@@ -157,7 +157,7 @@ def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
     if evidence.now - since < min(SETTLE_SECONDS, evidence.grace):
         return Verdict(JobState.UNKNOWN, detail="it ended, its exit code is awaited")
     if evidence.cancelling:
-        return Verdict(JobState.CANCELLED, detail=said)
+        return Verdict(JobState.CANCELLED, detail=f"after it was cancelled: {said}")
     if answer.exit_status == 0:
         return Verdict(JobState.FAILED, Reason.NO_RESULT, "it ended without leaving an exit code")
     if _reached_walltime(evidence, answer):

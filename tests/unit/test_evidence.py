@@ -342,6 +342,12 @@ def test_a_cancelled_job_that_had_started_is_missed_for_the_whole_grace() -> Non
     assert found.state is UNKNOWN
 
 
+def test_what_the_scheduler_says_of_a_running_job_stands_beside_its_phase() -> None:
+    found = verdict(answer=said(JobState.RUNNING, detail="dr: being deleted"))
+    assert found.state is JobState.RUNNING
+    assert found.detail.endswith("; dr: being deleted")
+
+
 # ---- Nobody answered, or the job is nowhere ------------------------------------------------------
 
 

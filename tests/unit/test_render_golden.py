@@ -73,12 +73,14 @@ class Case:
     values: dict[str, str] = field(default_factory=lambda: dict(VALUES))
     queueing: Queueing = field(default_factory=Queueing)
     samples: int | None = None
+    own_service: bool = False
+    """Whether the service is described in the given workspace."""
 
     def render(self, workspace: Workspace | None = None) -> Script:
         """The script; the user's own templates are those of `workspace`."""
         own = workspace or InstalledElsewhere(Path(self.root))
         defaults = Workspace(defaults_root())
-        service = read_service(defaults, self.service)
+        service = read_service(own if self.own_service else defaults, self.service)
         node = service.nodes[self.node]
         providers = read_providers(defaults.find_file("conf", "providers.yaml"))
         tasks = read_tasks(defaults.find_file("conf", "tasks_runtime.csv"))
@@ -238,6 +240,19 @@ def test_the_users_own_templates_come_first(workspace: Workspace) -> None:
     assert "\nmodule load ours\n" in text
     assert "modules.sh" not in text
     assert "\n#$ -l node_q=1\n" in text
+
+
+def test_a_site_without_resource_types_names_its_resources_as_options(
+    workspace: Workspace,
+) -> None:
+    (workspace.root / "conf" / "services").mkdir(parents=True)
+    (workspace.root / "conf" / "services" / "ours.yaml").write_text(
+        "scheduler: grid_engine\ntimes: {walltime_max: '24:00:00'}\n"
+        "nodes: {big: {gpus: 1, cores: 8, memory_gb: 64, runtime: hrt_q, options: {l: 'gpu=1'}}}\n"
+    )
+    text = Case("ours", "big", own_service=True).render(workspace).text
+    assert "\n#$ -l gpu=1\n" in text
+    assert "big=1" not in text
 
 
 @pytest.mark.parametrize(
