@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,22 @@ def _query(
         name = seen[key].name if key in seen else None
         if key in told and told[key].state.final and name in (None, told[key].name):
             seen[key] = told[key]
+    for key, detail in _explained(module, seen).items():
+        seen[key] = replace(seen[key], detail=detail)
     _keep(service, path, where, native_ids, seen)
     return seen
+
+
+def _explained(module: SchedulerModule, seen: Mapping[str, Observation]) -> Mapping[str, str]:
+    """Why jobs are stuck, where the queue did not say it and one more command does."""
+    argv = module.explain_argv(seen.values())
+    if argv is None:
+        return {}
+    try:
+        told = module.parse_explanation(run(argv, timeout=QUERY_TIMEOUT))
+    except SchedulerUnavailableError:
+        return {}
+    return {key: detail for key, detail in told.items() if key in seen}
 
 
 def _keep(

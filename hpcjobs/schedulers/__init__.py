@@ -104,6 +104,12 @@ class SchedulerModule(WrittenScheduler, Protocol):
     def find_history_argv(self, name: str) -> list[str] | None:
         """Like `history_argv`, for a job whose id is not known; read by `parse_history`."""
 
+    def explain_argv(self, seen: Collection[Observation]) -> list[str] | None:
+        """One more command, where some of these jobs are stuck and the queue does not say why."""
+
+    def parse_explanation(self, result: Result) -> Mapping[str, str]:
+        """Better details, by native id; empty where it says nothing."""
+
     def cancel_argv(self, native_ids: Collection[str]) -> list[str]:
         """The command that cancels these jobs."""
 

@@ -14,7 +14,13 @@ from hpcjobs.errors import SchedulerUnavailableError, SubmitRefusedError
 from hpcjobs.model import Observation
 from hpcjobs.processes import user_name
 from hpcjobs.schedulers import Result
-from hpcjobs.schedulers.grid_engine_text import no_answer, read_qacct, read_qstat, shown
+from hpcjobs.schedulers.grid_engine_text import (
+    no_answer,
+    read_qacct,
+    read_qstat,
+    read_reasons,
+    shown,
+)
 
 SINGLE_HOST = False
 
@@ -140,6 +146,17 @@ def parse_history(result: Result) -> Mapping[str, Observation]:
 def find_history_argv(name: str) -> list[str] | None:
     """`qacct -j NAME`; a name of ours begins with a letter and holds no wildcard."""
     return ["qacct", "-j", name] if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII) else None
+
+
+def explain_argv(seen: Collection[Observation]) -> list[str] | None:
+    """`qstat -j ID,ID,...` of those in error state: no listing has the reason."""
+    ids = _ids([job.native_id for job in seen if "E" in job.native_state and not job.state.final])
+    return ["qstat", "-j", ",".join(ids)] if ids else None
+
+
+def parse_explanation(result: Result) -> Mapping[str, str]:
+    """By id. A job that has gone meanwhile is left out by qstat itself."""
+    return read_reasons(result)
 
 
 def cancel_argv(native_ids: Collection[str]) -> list[str]:

@@ -35,6 +35,8 @@ LIMIT_KILLS = ("37", "44")
 """`failed` codes of a job killed at its limit; where the job went on undisturbed, its exit status
 is 0. Only 44 (Altair) says which limit."""
 
+STUCK = "in error state: it will not start as it is"
+
 AGAIN = ("24", "25")
 """`failed` codes of a record that is not the job's end: it went back into the queue."""
 
@@ -136,7 +138,7 @@ def _living(native_id: str, name: str, letters: str, since: float | None) -> Obs
         pass
     elif "E" in letters:
         state = JobState.HELD
-        detail = f"error state {letters}: it will not start as it is; why: qstat -j {native_id}"
+        detail = f"{STUCK}; why: qstat -j {native_id}"
     elif "d" in letters:
         state, detail = JobState.RUNNING, f"{letters}: being deleted"
     elif set(letters) & set("sSTNP"):
@@ -153,6 +155,18 @@ def _living(native_id: str, name: str, letters: str, since: float | None) -> Obs
         )
     started = since if state in (JobState.RUNNING, JobState.SUSPENDED) else None
     return Observation(native_id, name, state, letters, since=started, detail=detail)
+
+
+def read_reasons(result: Result) -> dict[str, str]:
+    """Why jobs are in error state, by id, from `qstat -j`; nothing where it says nothing."""
+    reasons: dict[str, str] = {}
+    for record in re.split(r"^={20,}\s*$", result.stdout, flags=re.MULTILINE):
+        native_id = re.search(r"^job_number: +([0-9]{1,12})$", record, re.MULTILINE)
+        said = re.search(r"^error reason +1: +(.*\S)", record, re.MULTILINE)
+        if native_id and said:
+            why = re.sub(r"^[0-9/]+ [0-9:]+ \[[0-9:]+\]: (error: )?", "", said[1])
+            reasons[native_id[1]] = f"{STUCK}: {why}"
+    return reasons
 
 
 def read_qacct(result: Result) -> dict[str, Observation]:

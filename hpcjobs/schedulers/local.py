@@ -109,6 +109,16 @@ def find_history_argv(name: str) -> list[str] | None:
     return None
 
 
+def explain_argv(seen: Collection[Observation]) -> list[str] | None:
+    """None: the queue says why."""
+    return None
+
+
+def parse_explanation(result: Result) -> Mapping[str, str]:
+    """Nothing is asked, so nothing is said."""
+    return {}
+
+
 def cancel_argv(native_ids: Collection[str]) -> list[str]:
     """`cancel ID...`."""
     return _argv("cancel", *native_ids)

@@ -141,7 +141,7 @@ def test_the_states_in_both_dialects() -> None:
     running, broken = text["7"], text["9"]
     assert running.since == time.mktime((2026, 11, 21, 14, 43, 34, 0, 0, -1))
     assert (broken.since, broken.ended, broken.reason, broken.exit_status) == (None,) * 4
-    assert broken.detail == "error state Eqw: it will not start as it is; why: qstat -j 9"
+    assert broken.detail == "in error state: it will not start as it is; why: qstat -j 9"
 
 
 def test_altairs_qstat() -> None:
@@ -493,3 +493,29 @@ def test_a_failed_qstat_never_says_that_there_are_no_jobs(code: int, text: str) 
     for result in (Result(code, text), Result(-code, text), Result(code, "", text)):
         with pytest.raises(SchedulerUnavailableError):
             ge.parse_query(result)
+
+
+# qstat -j: why a job is in error state
+
+
+def test_the_reason_of_an_error_state_is_read() -> None:
+    stuck = "in error state: it will not start as it is"
+    why = "can't chdir to /home/hpcuser/t/gone: No such file or directory"
+    both = recorded("qstat-j.Eqw").stdout + recorded("qstat-j.Eqw-no-workdir").stdout
+    read = ge.parse_explanation(Result(stdout=both))
+    assert read["59"] == f"{stuck}: {why}"
+    assert read["54"].endswith('"/home/hpcuser/t/nonexistent/dir": No such file or directory')
+    assert set(read) == {"54", "59"}
+
+
+def test_a_job_that_is_not_in_error_state_has_no_reason() -> None:
+    assert ge.parse_explanation(recorded("qstat-j.two-known")) == {}
+    assert ge.parse_explanation(recorded("qstat-error.qmaster-down")) == {}
+
+
+def test_reasons_are_asked_for_those_in_error_state_only() -> None:
+    seen = queue("qstat-r.mixed")
+    stuck = [key for key, job in seen.items() if "E" in job.native_state]
+    assert ge.explain_argv(seen.values()) == ["qstat", "-j", ",".join(stuck)]
+    rest = [job for key, job in seen.items() if key not in stuck]
+    assert ge.explain_argv(rest) is None

@@ -136,3 +136,55 @@ def test_a_lost_job_that_has_ended_is_found_in_the_accounting(
     found = attempt(None)
     assert (found.native_id, found.reason) == ("9", Reason.TIMEOUT)
     assert f"--name={NAME}" in slurm.asked[1]
+
+
+# ---- Grid Engine: one more command where the queue does not say why ------------------------------
+
+LISTING = (
+    "job-ID  prior   name       user         state submit/start at     queue   slots ja-task-ID \n"
+    + "-" * 90
+    + "\n      7 0.55500 abcdef0-01 me           Eqw   11/21/2026 10:00:00              1        \n"
+    f"       Full jobname:     {NAME}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (
+            (0, f"{'=' * 62}\njob_number:                 7\nerror reason    1:   no disk\n", ""),
+            "in error state: it will not start as it is: no disk",
+        ),
+        ((1, "", "error: commlib error"), "in error state: it will not start as it is; why: qstat"),
+    ],
+)
+def test_why_a_job_is_stuck_is_asked_for_by_one_more_command(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    a_job: Callable[..., Job],
+    answer: tuple[int, str, str],
+    detail: str,
+) -> None:
+    asked: list[str] = []
+
+    def fake(argv: Sequence[str], *, timeout: float) -> CommandResult:
+        asked.append(argv[1])
+        said = {"-help": (0, "[-r]", ""), "-u": (0, LISTING, ""), "-j": answer}[argv[1]]
+        return CommandResult(tuple(argv), *said, seconds=0.0)
+
+    monkeypatch.setattr(ask, "run", fake)
+    ask._dialect.cache_clear()
+    workspace, job = Workspace(tmp_path), a_job(id="abcdef0", service="tsubame", node="node_q")
+    workspace.jobs.mkdir()
+    now = observe.time.time()
+    events: list[Any] = [
+        journal.event(journal.PLANNED, now, job.id, spec=job_to_json(job)),
+        journal.event(journal.SUBMITTING, now, job.id, 1, name=NAME, place=""),
+        journal.event(journal.SUBMITTED, now, job.id, 1, native_id="7"),
+    ]
+    journal.append(workspace.journal, events)
+    last = observe.refresh(workspace).store.jobs[job.id].last
+    ask._dialect.cache_clear()
+    assert last is not None
+    assert (last.state, asked) == (JobState.HELD, ["-help", "-u", "-j"])
+    assert last.detail.startswith(detail)
