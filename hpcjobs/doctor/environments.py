@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcjobs.doctor.ask import ask, first_line
-from hpcjobs.doctor.check import Check, Subject, fail, ok, warn
+from hpcjobs.doctor.check import Check, Subject, fail, ok, skipped, warn
 
 PROGRAMS: Mapping[str, tuple[str, str]] = {
     "vllm": ("vllm", "vllm"),
@@ -61,8 +61,11 @@ class Facts:
 
 def look_at_environments(subject: Subject) -> Iterator[Check]:
     """Every environment that the service names."""
-    for name, text in subject.environments.items():
-        yield judge(gather(name, Path(text)))
+    for name in subject.service.environments if subject.service else ():
+        if name in subject.environments:
+            yield judge(gather(name, Path(subject.environments[name])))
+        else:
+            yield skipped(f"environment {name}", "its place is not set (see .env values)")
 
 
 def gather(name: str, directory: Path) -> Facts:
@@ -72,9 +75,8 @@ def gather(name: str, directory: Path) -> Facts:
     python = directory / "bin" / "python"
     command = _command(program, directory) if program else ""
     if not python.exists():
-        return Facts(
-            name, directory, ours, directory.is_dir(), "has no bin/python", (), "", command
-        )
+        exists = directory.is_dir()
+        return Facts(name, directory, ours, exists, "has no bin/python", command=command)
     answer = ask([str(python), "-I", "-c", ASKED, distribution, distribution], limit=30)
     complaint, version, numbers, swallow = answer.complaint, "", (), False
     if answer.good:

@@ -22,7 +22,7 @@ PROGRAMS = ("bash", "setsid", "timeout", "grep", "sed", "od")
 """What every job script needs (here they stand for the compute nodes)."""
 
 SKEW = 5.0
-"""Seconds that the clock of the file server may differ: later than that, ends look like nonsense."""
+"""Seconds by which the clock of the file server may differ."""
 
 
 def look_at_hpcjobs(subject: Subject) -> Iterator[Check]:

@@ -47,10 +47,9 @@ def look_at_values(subject: Subject) -> Iterator[Check]:
         wanted |= subject.personal.missing
     subject.personal.missing.clear()
     if wanted:
-        error = subject.personal.not_set(*wanted)
         yield fail(
             ".env values",
-            f"{error.what} (wanted by {service.name})",
+            f"{subject.personal.not_set(*wanted).what} (wanted by {service.name})",
             f"set them in {subject.personal.path}; in full, without ~ and $",
         )
     else:

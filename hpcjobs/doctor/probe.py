@@ -55,7 +55,7 @@ def clock_skew(directory: Path) -> float | None:
             file.write(b"probe")
             file.flush()
             os.fsync(file.fileno())
-            shown = os.stat(file.name).st_mtime
+            shown = os.fstat(file.fileno()).st_mtime
         after = time.time()
     except OSError:
         return None

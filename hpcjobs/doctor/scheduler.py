@@ -62,6 +62,7 @@ def look_at_controller(subject: Subject) -> Iterator[Check]:
     if service.scheduler == "local":
         answer = ask([sys.executable, "-m", "hpcjobs.local", "query", "0"])
         yield judge_answer("local queue", answer)
+        yield judge_gpus(ask(["nvidia-smi", "-L"], limit=30))
         return
     if not all(there(name) for name in NEEDED[service.scheduler]):
         yield skipped("scheduler", "its commands are not there")
@@ -108,6 +109,15 @@ def _accounting(scheduler: str) -> Iterator[Check]:
 def judge_answer(name: str, answer: Answer) -> Check:
     """Any answer with exit status 0 will do."""
     return ok(name, "answers") if answer.good else fail(name, answer.complaint, NO_ANSWER)
+
+
+def judge_gpus(answer: Answer) -> Check:
+    """The GPUs of this machine."""
+    found = [line for line in answer.stdout.splitlines() if line.startswith("GPU ")]
+    if answer.good and found:
+        return ok("GPUs", f"{len(found)}: {found[0].partition(' (UUID')[0]}")
+    why = answer.complaint or "nvidia-smi lists none"
+    return skipped("GPUs", f"none to be seen ({why}): nodes with GPUs cannot be used here")
 
 
 def judge_ping(answer: Answer) -> Check:

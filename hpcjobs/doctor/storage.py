@@ -17,6 +17,9 @@ SMALL_HOME = 100.0
 WANTED = {"HF_HOME": 50.0}
 """GiB that should be free; models are large, other caches are not."""
 LOCAL_PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - looked for, not used
+SHARED = (
+    "lustre", "nfs", "nfs4", "gpfs", "beegfs", "ceph", "panfs", "wekafs", "daos", "glusterfs",
+)  # fmt: skip
 TSUBAME_DISKS = ("/gs/bs", "/gs/fs")
 
 
@@ -61,7 +64,13 @@ def judge_place(root: Path, kind: str) -> Check:
             f"{root} is on {local or kind}, which other nodes do not see",
             "put the workspace on a disk that the compute nodes share",
         )
-    return ok("shared disk", f"the workspace is on {kind or 'a disk of an unknown kind'}")
+    if kind.removeprefix("fuse.") in SHARED:
+        return ok("shared disk", f"the workspace is on {kind}")
+    return skipped(
+        "shared disk",
+        f"the workspace is on {kind or 'a disk of an unknown kind'}: whether compute nodes see it "
+        "cannot be told from here",
+    )
 
 
 def judge_home(name: str, path: Path, home: Path, small: float | None) -> Iterator[Check]:
