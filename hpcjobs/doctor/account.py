@@ -18,6 +18,8 @@ def look_at_group(subject: Subject) -> Iterator[Check]:
     service = subject.service
     if service is None or not service.group:
         return
+    if service.scheduler == "slurm":  # an account of Slurm's own: see the scheduler's checks
+        return
     if not subject.group:
         yield skipped("group", "not set (see the check of .env's values)")
         return

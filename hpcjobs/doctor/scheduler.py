@@ -68,7 +68,7 @@ def look_at_controller(subject: Subject) -> Iterator[Check]:
         yield skipped("scheduler", "its commands are not there")
         return
     if service.scheduler == "slurm":
-        yield from _slurm(service)
+        yield from _slurm(service, subject.group)
     elif service.scheduler == "grid_engine":
         yield judge_answer("scheduler", ask(["qstat", "-u", getpass.getuser()]))
     else:
@@ -77,7 +77,7 @@ def look_at_controller(subject: Subject) -> Iterator[Check]:
         yield from _accounting(service.scheduler)
 
 
-def _slurm(service: Service) -> Iterator[Check]:
+def _slurm(service: Service, group: str) -> Iterator[Check]:
     if there("scontrol"):
         yield judge_ping(ask(["scontrol", "ping"]))
     else:
@@ -89,7 +89,7 @@ def _slurm(service: Service) -> Iterator[Check]:
     if there("sacctmgr"):
         wanted = [f"user={getpass.getuser()}", "format=Account,Partition"]
         asked = ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "associations"]
-        yield judge_association(ask([*asked, *wanted]), service.options.get("account", ""))
+        yield judge_association(ask([*asked, *wanted]), service.options.get("account") or group)
 
 
 def _accounting(scheduler: str) -> Iterator[Check]:
@@ -170,7 +170,7 @@ def judge_association(answer: Answer, account: str) -> Check:
         return fail(
             "account",
             f"you have no association with {account}; with: {_some(known)}",
-            "put one of these into `options: {account: ...}` of the service",
+            "put one of these into the service's `group` (or where it is taken from: .env)",
         )
     if not known:
         return warn(
