@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import grp
 import os
 import pwd
@@ -11,6 +10,7 @@ from collections.abc import Collection, Iterator
 from hpcjobs.doctor import quotas
 from hpcjobs.doctor.ask import Answer, ask, first_line, there
 from hpcjobs.doctor.check import Check, Subject, fail, ok, skipped, warn
+from hpcjobs.processes import user_name
 
 
 def look_at_group(subject: Subject) -> Iterator[Check]:
@@ -44,7 +44,7 @@ def judge_group(group: str, ours: Collection[str], *, certain: bool) -> Check:
     if group in ours:
         return ok("group", group)
     shown = ", ".join(sorted(ours)[:12])
-    what = f"{getpass.getuser()} is not a member of {group} (of: {shown})"
+    what = f"{user_name()} is not a member of {group} (of: {shown})"
     do = "correct the group in .env, or ask its manager to add you (it takes some minutes)"
     return fail("group", what, do) if certain else warn("group", what, do)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 from hpcjobs.doctor.ask import Answer, ask, there
 from hpcjobs.doctor.check import Check, Subject, fail, ok, skipped, warn
 from hpcjobs.model import Service
+from hpcjobs.processes import user_name
 from hpcjobs.schedulers import LIVE
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -70,7 +70,7 @@ def look_at_controller(subject: Subject) -> Iterator[Check]:
     if service.scheduler == "slurm":
         yield from _slurm(service, subject.group)
     elif service.scheduler == "grid_engine":
-        yield judge_answer("scheduler", ask(["qstat", "-u", getpass.getuser()]))
+        yield judge_answer("scheduler", ask(["qstat", "-u", user_name()]))
     else:
         yield judge_answer("scheduler", ask(["qstat", "-B"]))
     if service.scheduler in ACCOUNTING:
@@ -81,13 +81,11 @@ def _slurm(service: Service, group: str) -> Iterator[Check]:
     if there("scontrol"):
         yield judge_ping(ask(["scontrol", "ping"]))
     else:
-        yield judge_answer(
-            "scheduler", ask(["squeue", "--noheader", f"--user={getpass.getuser()}"])
-        )
+        yield judge_answer("scheduler", ask(["squeue", "--noheader", f"--user={user_name()}"]))
     if there("sinfo"):
         yield judge_partitions(ask(["sinfo", "--noheader", "--format=%R"]), partitions(service))
     if there("sacctmgr"):
-        wanted = [f"user={getpass.getuser()}", "format=Account,Partition"]
+        wanted = [f"user={user_name()}", "format=Account,Partition"]
         asked = ["sacctmgr", "--noheader", "--parsable2", "--readonly", "show", "associations"]
         yield judge_association(ask([*asked, *wanted]), service.options.get("account") or group)
 
