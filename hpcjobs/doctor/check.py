@@ -13,9 +13,10 @@ from hpcjobs.errors import HpcjobsError
 from hpcjobs.model import Service
 from hpcjobs.workspace import Workspace
 
-ONE_CHECK = 60.0
-"""Seconds for one check: a file system that hangs must not hang the doctor."""
-ALL_CHECKS = 240.0
+ONE_CHECK = 90.0
+"""Seconds for one look: a file system that hangs must not hang the doctor. Longer than all the
+programs that one look asks may take together."""
+ALL_CHECKS = 300.0
 """Seconds for all of them: login nodes end what runs for ten minutes."""
 
 

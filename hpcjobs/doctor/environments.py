@@ -77,7 +77,7 @@ def gather(name: str, directory: Path) -> Facts:
     if not python.exists():
         exists = directory.is_dir()
         return Facts(name, directory, ours, exists, "has no bin/python", command=command)
-    answer = ask([str(python), "-I", "-c", ASKED, distribution, distribution], limit=30)
+    answer = ask([str(python), "-I", "-c", ASKED, distribution, distribution], limit=20)
     complaint, version, numbers, swallow = answer.complaint, "", (), False
     if answer.good:
         try:

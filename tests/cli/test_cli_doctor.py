@@ -228,3 +228,15 @@ def test_a_torn_journal_is_told(run: Run, workspace: Path) -> None:
     code, shown = run("--json")
     assert code == 0
     assert by_name(shown)["journal"]["state"] == "warn"
+
+
+def test_a_key_that_is_only_in_the_environment_is_told_and_not_shown(
+    run: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / ".env").write_text("A=b\n")
+    (workspace / ".env").chmod(0o600)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    code, shown = run("--json")
+    assert code == 0
+    assert "OPENAI_API_KEY" in by_name(shown)[".env keys"]["what"]
+    assert "sk-secret" not in shown
