@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hpcjobs import __version__, journal
-from hpcjobs.config.environment import is_secret
 from hpcjobs.doctor import probe
 from hpcjobs.doctor.check import Check, Subject, fail, ok, skipped, warn
 from hpcjobs.observe import lock_file
 from hpcjobs.processes import hostname
+from hpcjobs.render import KEYS
 
 PROGRAMS = ("bash", "setsid", "timeout", "grep", "sed", "od")
 """What every job script needs (here they stand for the compute nodes)."""
@@ -106,12 +106,7 @@ def look_at_env_file(subject: Subject) -> Iterator[Check]:
             )
         return
     yield judge_env_file(path, status.st_mode, status.st_uid, os.geteuid())
-    outside = sorted(
-        name
-        for name, value in os.environ.items()
-        if is_secret(name) and name in ("HF_TOKEN", "OPENAI_API_KEY", "DEEPINFRA_API_KEY") and value
-        and subject.personal.get(name) is None
-    )  # fmt: skip
+    outside = [name for name in KEYS if os.environ.get(name) and subject.personal.get(name) is None]
     if outside:
         yield warn(
             ".env keys",

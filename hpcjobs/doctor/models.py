@@ -112,7 +112,7 @@ def judge_access(model: str, answer: HubAnswer, token: bool, cached: bool) -> Ch
         return bad(
             name,
             "gated, and HF_TOKEN is not set",
-            f"ask for access at {page}; put HF_TOKEN in .env",
+            f"ask for access at {page}; put HF_TOKEN into .env",
         )
     if answer.code == "RepoNotFound" or answer.status == 404:
         return bad(name, "the hub has no such model (for you)", f"check the name: {page}")
