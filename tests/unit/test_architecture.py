@@ -30,6 +30,7 @@ FLOW = (
     ("results",),
     ("observe",),
     ("submit", "assemble", "predownload"),
+    ("doctor",),
     ("cli",),
     ("__main__",),
 )
