@@ -50,13 +50,15 @@ def _submit(submission: dict[str, Any], directory: Path) -> str:
         executor: Any = submitit.LocalExecutor(directory)
         executor.update_parameters(timeout_min=minutes, stderr_to_stdout=True)
     else:
+        # Spelt as submitit's own, which they are to replace: of two lines the latter would win.
+        options = {key.replace("-", "_"): value for key, value in submission["options"].items()}
         executor = submitit.SlurmExecutor(directory)
         executor.update_parameters(
             time=minutes,
             stderr_to_stdout=True,
             use_srun=False,  # one process; a step would need memory and an environment of its own
             wckey=None,  # submitit's own would be refused where such keys are enforced
-            additional_parameters=submission["options"],
+            additional_parameters=options,
         )
     return str(executor.submit(run_job, str(directory)).job_id)
 
