@@ -95,6 +95,7 @@ def bring(
         SchedulerUnavailableError, SubmitRefusedError: no job could be submitted for it.
     """
     from hpcjobs.predownload import job as jobs_of
+    from hpcjobs.predownload.following import follow
     from hpcjobs.predownload.records import missing
     from hpcjobs.predownload.request import not_fetched, request_for
 
@@ -127,7 +128,7 @@ def bring(
     _say(f"its log: {download.log}", quiet)
     if wait:
         try:
-            end = jobs_of.follow(
+            end = follow(
                 workspace, service, download,
                 (lambda data: None) if quiet else _show, lambda text: _say(text, quiet),
             )  # fmt: skip
@@ -151,7 +152,7 @@ def wait_for_download(assembly: Assembly, jobs: Sequence[Job], quiet: bool) -> s
     Raises:
         DownloadFailedError and others: as for `bring`; nothing is then to be submitted.
     """
-    from hpcjobs.predownload.job import require_success
+    from hpcjobs.predownload.following import require_success
     from hpcjobs.predownload.records import read_end
 
     brought = bring(assembly, jobs, wait=assembly.service.scheduler != "slurm", quiet=quiet)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,31 +13,27 @@ from hpcjobs.assemble import Assembly
 from hpcjobs.commands import run
 from hpcjobs.config.services import find_node
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import InputError, SchedulerUnavailableError
+from hpcjobs.errors import InputError, SchedulerUnavailableError, SubmitRefusedError
 from hpcjobs.evidence import Silence
 from hpcjobs.files import write_json
 from hpcjobs.model import JobState, Node, Observation, Service
 from hpcjobs.place import place
-from hpcjobs.predownload.fetching import DownloadFailedError
 from hpcjobs.predownload.records import (
     JOB,
     SUBMISSION,
-    End,
     directories,
     new_directory,
     read_end,
     read_request,
     read_values,
     same,
+    write_end,
 )
 from hpcjobs.predownload.request import MODEL, Request
 from hpcjobs.processes import ProcessIdentity, hostname
 from hpcjobs.schedulers import live
 from hpcjobs.store import AttemptRecord
 from hpcjobs.workspace import Workspace
-
-LATE = 15.0
-"""Seconds that the end of a job may take to be seen on a shared disk."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,7 @@ def submit(assembly: Assembly, request: Request) -> Download:
         SchedulerUnavailableError: it did not say whether it took it.
     """
     service, workspace = assembly.service, assembly.workspace
-    options = _options(assembly) if service.scheduler == "slurm" else {}
+    options = sbatch_options(assembly) if service.scheduler == "slurm" else {}
     if "%" in str(workspace.root):
         raise InputError(
             f"{workspace.root}: submitit takes a % in a path for a job's number",
@@ -106,7 +100,11 @@ def submit(assembly: Assembly, request: Request) -> Download:
     argv = [sys.executable, "-m", "hpcjobs.predownload.submitting", str(directory)]
     result = run(argv, timeout=service.submit_timeout + 30.0)  # what importing submitit may take
     if service.scheduler == "slurm":
-        return Download(directory, name, live("slurm").parse_submit(result))
+        try:
+            return Download(directory, name, live("slurm").parse_submit(result))
+        except SubmitRefusedError as error:
+            write_end(directory, (), (error.what,))  # nobody need look for it
+            raise
     if result.returncode != 0 or not re.fullmatch(r"[0-9]+\n", result.stdout):
         raise SchedulerUnavailableError(f"submitit started no job: {result.stderr.strip()[-400:]}")
     return Download(directory, name, result.stdout.strip())
@@ -159,76 +157,6 @@ def look(workspace: Workspace, service: Service, download: Download) -> Observat
     return answer
 
 
-def follow(
-    workspace: Workspace,
-    service: Service,
-    download: Download,
-    show: Callable[[bytes], None],
-    tell: Callable[[str], None],
-) -> End:
-    """Wait for the end of a download, and pass on what it prints and how it stands.
-
-    Raises:
-        DownloadFailedError: something could not be fetched, or it ended without a word.
-    """
-    here = service.scheduler == "local"
-    pace, late = (0.5, 2.0) if here else (max(2.0, service.poll_seconds), LATE)
-    offset, asked, gone, told = 0, float("-inf"), float("inf"), ""
-    how = "it is not in the queue any more"
-    while True:
-        end = read_end(download.directory)
-        offset = _pass_on(download.log, offset, show)
-        now = time.monotonic()
-        if end is not None:
-            require_success(download, end)
-            return end
-        if now - gone > late:
-            raise _failed(download, f"it ended without a word: {how}")
-        if now - asked >= pace:
-            asked = now
-            try:
-                seen = look(workspace, service, download)
-            except SchedulerUnavailableError as error:
-                said = error.what  # no conclusion; it is asked again
-            else:
-                said = "" if seen is None else f"{seen.native_state} {seen.detail}".strip()
-                alive = seen is not None and not seen.state.final
-                gone = float("inf") if alive else min(gone, now)
-                how = said or how
-            if said not in (told, "", "alive"):
-                tell(f"job {download.native_id}: {said}")
-                told = said
-        time.sleep(0.2 if here else 1.0)
-
-
-def require_success(download: Download, end: End) -> None:
-    """Raise DownloadFailedError if something could not be fetched."""
-    if end.errors:
-        raise _failed(download, "; ".join(end.errors))
-
-
-def _failed(download: Download, what: str) -> DownloadFailedError:
-    return DownloadFailedError(
-        what,
-        where=f"job {download.native_id}",
-        do=f"read {download.log}; check the name, the network of that node, and HF_TOKEN in .env "
-        "if it is gated; what was fetched is kept",
-    )
-
-
-def _pass_on(log: Path, offset: int, show: Callable[[bytes], None]) -> int:
-    """Show what a log has grown by; how much was shown in all."""
-    try:
-        with log.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
-    except OSError:
-        return offset
-    if data:
-        show(data)
-    return offset + len(data)
-
-
 def download_node(service: Service) -> Node:
     """The node that downloads run on.
 
@@ -247,7 +175,7 @@ def download_node(service: Service) -> Node:
     )
 
 
-def _options(assembly: Assembly) -> dict[str, str | bool]:
+def sbatch_options(assembly: Assembly) -> dict[str, str | bool]:
     """The words for sbatch; True is a bare flag."""
     service, node = assembly.service, download_node(assembly.service)
 

@@ -213,6 +213,26 @@ def test_waiting_follows_the_log_to_its_end(cluster: Cluster) -> None:
     assert "nothing to fetch" in cluster.run("predownload", *words).stderr
 
 
+def test_a_download_that_was_cancelled_is_told(cluster: Cluster) -> None:
+    with local_hub.holding():
+        cluster.predownload("--model", "acme/small", "--no-wait")
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "hpcjobs", "--workspace", str(cluster.root), "predownload",
+             "--service", "cluster", "--node", "gpu", "--model", "acme/small"],
+            env=cluster.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        assert waiting.stderr is not None
+        assert any("fetching model" in line for line in waiting.stderr)
+        cluster.command("scancel", "--user=root")
+        text = waiting.communicate(timeout=90)[1]
+    assert waiting.returncode == 1
+    assert "it ended without a word: CANCELLED" in text
+    assert "Traceback" not in text
+    assert len(cluster.predownload("--model", "acme/small")["fetched"]) == 1
+
+
 def test_gpu_jobs_wait_for_the_download_and_then_find_it_offline(cluster: Cluster) -> None:
     with local_hub.holding():
         done = cluster.submit("--model", "acme/small")
