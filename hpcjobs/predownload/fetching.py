@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +35,9 @@ def run_job(directory: str) -> None:
         SystemExit: something could not be fetched; the rest was. The scheduler sees that, and
             submitit, which would print where an exception came from, does not.
     """
+    # submitit lets TERM pass by. The batch shell does not, and without cgroups we would outlive it.
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
     # Bars also where nobody looks, every few seconds, since the log is what people look at.
     os.environ.update({"TQDM_POSITION": "-1", "TQDM_MININTERVAL": "5"})
     if fetch(Path(directory)):

@@ -176,9 +176,7 @@ def test_a_model_is_fetched_by_a_job_without_gpus_and_without_keys(cluster: Clus
         assert told["state"] == "submitted"
         wait_for(lambda: [one for one in cluster.hub.asked if "/resolve/" in one], 60.0)
         described = cluster.command("scontrol", "show", "job", number)
-        mark = f"SLURM_JOB_ID={number}".encode()
-        everything = [read_environment(path) for path in Path("/proc").glob("[0-9]*")]
-        environments = [one for one in everything if mark in one.split(b"\0")]
+        environments = environments_of(number)
         again = cluster.predownload("--model", "acme/gated", "--model", "acme/small", "--no-wait")
         assert again["native_id"] == number  # it is not fetched twice
     for word in ("Partition=cpu", "Account=research", "TimeLimit=00:20:00", "Comment=tests"):
@@ -189,6 +187,13 @@ def test_a_model_is_fetched_by_a_job_without_gpus_and_without_keys(cluster: Clus
     assert {one["name"] for one in fetched} == {"acme/gated", "acme/small"}
     for path in (cluster.root / "jobs").rglob("*"):
         assert not path.is_file() or b"hf_" not in path.read_bytes(), path
+
+
+def environments_of(number: str) -> list[bytes]:
+    """Of all processes of this job."""
+    mark = f"SLURM_JOB_ID={number}".encode()
+    everything = [read_environment(path) for path in Path("/proc").glob("[0-9]*")]
+    return [one for one in everything if mark in one.split(b"\0")]
 
 
 def read_environment(process: Path) -> bytes:
@@ -215,7 +220,7 @@ def test_waiting_follows_the_log_to_its_end(cluster: Cluster) -> None:
 
 def test_a_download_that_was_cancelled_is_told(cluster: Cluster) -> None:
     with local_hub.holding():
-        cluster.predownload("--model", "acme/small", "--no-wait")
+        number = cluster.predownload("--model", "acme/small", "--no-wait")["native_id"]
         waiting = subprocess.Popen(
             [sys.executable, "-m", "hpcjobs", "--workspace", str(cluster.root), "predownload",
              "--service", "cluster", "--node", "gpu", "--model", "acme/small"],
@@ -227,6 +232,7 @@ def test_a_download_that_was_cancelled_is_told(cluster: Cluster) -> None:
         assert any("fetching model" in line for line in waiting.stderr)
         cluster.command("scancel", "--user=root")
         text = waiting.communicate(timeout=90)[1]
+        assert not environments_of(number)  # nothing of it goes on
     assert waiting.returncode == 1
     assert "it ended without a word: CANCELLED" in text
     assert "Traceback" not in text
