@@ -59,8 +59,9 @@ def fetch(directory: Path) -> list[str]:
             fetched.append(outcome)
             print(f"fetched {thing}: {len(outcome.files)} file(s)", file=sys.stderr, flush=True)
         else:
-            first = (outcome.strip().splitlines() or ["failed"])[0]
-            errors.append(f"cannot fetch {thing.kind} {printable(thing.name)}: {first}")
+            lines = [line.strip() for line in outcome.splitlines() if line.strip()]
+            why = " ".join(lines[:2])  # the hub's first line is but a number
+            errors.append(f"cannot fetch {thing.kind} {printable(thing.name)}: {why}")
             print(f"error: {thing}: {outcome}", file=sys.stderr, flush=True)
 
     token = read_personal_values(Path(request.env_file)).get("HF_TOKEN")

@@ -210,7 +210,7 @@ def test_which_tasks_have_no_data_set_fetched_is_told(place: Place) -> None:
 
 def test_what_fails_is_told_and_the_rest_is_kept(place: Place) -> None:
     done = place.run("--model", "acme/none", "--model", "acme/small", code=1)
-    assert "cannot fetch model 'acme/none'" in done.stderr
+    assert "cannot fetch model 'acme/none': 404 Client Error. Repository Not Found" in done.stderr
     assert "_0_log.out" in done.stderr
     told = place.json("--model", "acme/small")
     assert [one["name"] for one in told["present"]] == ["acme/small"]
