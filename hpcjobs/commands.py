@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -99,6 +99,23 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
         stderr.decode(errors="backslashreplace"),
         time.monotonic() - start,
     )
+
+
+def attend(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one command in the foreground, for as long as it takes; it prints to our standard error.
+
+    Returns:
+        Its exit status.
+
+    Raises:
+        SchedulerUnavailableError: there is no such program.
+    """
+    try:
+        return subprocess.run(
+            list(argv), stdin=subprocess.DEVNULL, stdout=2, env=dict(environment), check=False
+        ).returncode
+    except OSError as error:
+        raise SchedulerUnavailableError(f"cannot run {argv[0]}: {error.strerror}") from error
 
 
 def clean_environment() -> dict[str, str]:

@@ -150,6 +150,10 @@ class Service:
     limits: Mapping[str, int] = field(default_factory=dict)
     """Counts such as `unfinished` and `running` jobs a user."""
     price: Pricing | None = None
+    download_node: str = ""
+    """The node where models and data sets are fetched; empty = the first without a GPU."""
+    download_walltime: int = 4 * 3600
+    """Seconds that fetching may take."""
     where: str = ""
 
 

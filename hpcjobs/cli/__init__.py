@@ -24,6 +24,7 @@ _COMMANDS = {
     "doctor": ("hpcjobs.cli.doctor", "doctor", "Check what can be checked without submitting."),
     "init": ("hpcjobs.cli.init", "init", "Write a workspace to edit."),
     "logs": ("hpcjobs.cli.logs", "logs", "Show what a job has printed."),
+    "predownload": ("hpcjobs.cli.predownload", "predownload", "Fetch models and data sets."),
     "render": ("hpcjobs.cli.render", "render", "Write job scripts."),
     "services": ("hpcjobs.cli.services", "services", "List, show and check services."),
     "status": ("hpcjobs.cli.status", "status", "Show how the jobs stand."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CHOICES = (
+_TARGET = (
     click.option("--service", required=True, metavar="NAME", help="A file of conf/services/."),
     click.option("--node", required=True, metavar="NAME", help="The kind of node there."),
     click.option(
@@ -33,6 +33,9 @@ _CHOICES = (
     ),
     click.option("--settings", default="", metavar="NAME", help="Named settings of the model."),
     click.option("--provider", default="vllm", show_default=True, help="Who serves the model."),
+)
+_CHOICES = (
+    *_TARGET,
     click.option(
         "--max-samples",
         type=click.IntRange(min=1),
@@ -41,7 +44,7 @@ _CHOICES = (
     click.option(
         "--predownload/--no-predownload",
         default=False,
-        help="Fetch the model into the cache before anything is submitted.",
+        help="Fetch models and data sets first; see `hpcjobs predownload`.",
     ),
     click.option("--priority", metavar="P", help="In the scheduler's own scale."),
     click.option("--reservation", default="", metavar="ID", help="Run in this reservation."),
@@ -66,7 +69,16 @@ _CHOICES = (
 
 def with_choices(function: F) -> F:
     """The options of these choices, for a command."""
-    for option in reversed(_CHOICES):
+    return _with(_CHOICES, function)
+
+
+def with_target(function: F) -> F:
+    """Those of them that say what is evaluated, and where."""
+    return _with(_TARGET, function)
+
+
+def _with(options: Sequence[Callable[[F], F]], function: F) -> F:
+    for option in reversed(options):
         function = option(function)
     return function
 

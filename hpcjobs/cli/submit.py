@@ -78,11 +78,11 @@ def submit(
     if scripts and not yes and not _confirmed(len(scripts), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED
-    if predownload:
-        from hpcjobs.predownload import predownload as download
+    if predownload and scripts:
+        from hpcjobs.cli.predownload import wait_for_download
 
-        for directory in download(assembly):
-            click.echo(f"downloaded to {directory}", err=True)
+        chosen = [script.attempt.job for script in scripts]
+        assembly.renderer.after = wait_for_download(assembly, chosen, as_json)
     return _submit(context, assembly, again, wait, as_json, len(scripts))
 
 

@@ -49,6 +49,7 @@ def read_service_file(path: Path) -> Service:
         times = fields.section("times")
         priorities = fields.texts("priorities", ())
         pricing = read_pricing(fields, priorities)
+        download = fields.section("predownload")
         service = Service(
             name=path.stem,
             title=fields.text("title", path.stem),
@@ -72,9 +73,14 @@ def read_service_file(path: Path) -> Service:
             options=fields.texts_by_key("options"),
             limits=_limits(fields.section("limits")),
             price=pricing,
+            download_node=download.text("node", ""),
+            download_walltime=download.duration("walltime", 4 * 3600),
             where=str(path),
         )
         times.refuse_others()
+        download.refuse_others()
+        if service.download_node:
+            find_node(service, service.download_node, where=download.where("node"))
         if scheduler == "local":
             _check_local(fields.section("options"))
         for options in (service.options, *(node.options for node in service.nodes.values())):
@@ -85,14 +91,14 @@ def read_service_file(path: Path) -> Service:
         return service
 
 
-def find_node(service: Service, name: str) -> Node:
+def find_node(service: Service, name: str, *, where: str = "--node") -> Node:
     """The node of that name.
 
     Raises:
         InputError: the service has none of that name.
     """
     if name not in service.nodes:
-        raise unknown(f"node of {service.name}:", name, service.nodes, where="--node")
+        raise unknown(f"node of {service.name}:", name, service.nodes, where=where)
     return service.nodes[name]
 
 
