@@ -26,6 +26,7 @@ FLOW = (
     ("render",),
     ("commands", "journal", "lock", "markers", "place", "store"),
     ("evidence",),
+    ("diagnosis",),
     ("ask",),
     ("results",),
     ("observe",),
