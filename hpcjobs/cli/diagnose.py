@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
-from hpcjobs.cli.overview import detail
 from hpcjobs.cli.table import signed, word
 from hpcjobs.diagnosis.cause import Again, Kind
 from hpcjobs.diagnosis.diagnose import Diagnosis, Finding, Line
+from hpcjobs.diagnosis.text import shown
 from hpcjobs.errors import ExitCode, InputError
 from hpcjobs.model import JobState, Verdict
 from hpcjobs.store import AttemptRecord, JobRecord
@@ -57,8 +57,9 @@ class _Case:
 def diagnose(context: Context, jobs: tuple[str, ...], lines: int, as_json: bool) -> int:
     """Say why jobs failed: the cause, the lines of the logs that show it, what to do.
 
-    A job is named by the beginning of its id (its latest attempt), or ID-NN for one attempt. Without
-    a name, all jobs whose latest attempt failed are told of, those with the same cause together.
+    A job is named by the beginning of its id (its latest attempt), or ID-NN for one attempt.
+    Without a name, all jobs whose latest attempt failed are told of, those with the same cause
+    together.
     """
     from hpcjobs.observe import refresh
 
@@ -71,12 +72,8 @@ def diagnose(context: Context, jobs: tuple[str, ...], lines: int, as_json: bool)
         for record in view.store.jobs.values()
         if record.last is not None and record.last.state is JobState.FAILED
     ]
-    cases = [
-        _case(context, record, attempt, keys)
-        for record, attempt in dict(
-            ((record.job.id, attempt.number), (record, attempt)) for record, attempt in chosen
-        ).values()
-    ]
+    once = {(record.job.id, attempt.number): (record, attempt) for record, attempt in chosen}
+    cases = [_case(context, record, attempt, keys) for record, attempt in once.values()]
     if as_json:
         print_json({"jobs": [_json(case, lines) for case in cases]})
     elif jobs:
@@ -104,7 +101,7 @@ def _named(record: JobRecord, name: str) -> tuple[JobRecord, AttemptRecord]:
 
 
 def _keys(context: Context) -> list[str]:
-    """The keys of .env, which no log may show here; without a readable .env, what looks like one."""
+    """The keys of .env, which may not be shown; whatever else looks like a key is hidden, too."""
     from hpcjobs.config.environment import is_secret, read_personal_values
     from hpcjobs.errors import HpcjobsError
 
@@ -131,9 +128,14 @@ def _case(
 def _told(context: Context, case: _Case, lines: int) -> str:
     attempt, job = case.attempt, case.record.job
     state = signed(word(attempt.state, attempt.reason), context.emoji)
-    why = f"{attempt.reason.value}: " if attempt.reason else ""
-    head = f"{case.label}  {state}  {case.tasks}  {job.model}  {why}{attempt.detail}".rstrip()
+    head = f"{case.label}  {state}  {case.tasks}  {job.model}  {_why(case)}".rstrip()
     return "\n".join([head, *_indented(_findings(case, lines))])
+
+
+def _why(case: _Case) -> str:
+    """What `status` says of it."""
+    reason = f"{case.attempt.reason.value}: " if case.attempt.reason else ""
+    return shown(f"{reason}{case.attempt.detail}")
 
 
 def _findings(case: _Case, lines: int) -> list[str]:
@@ -203,7 +205,7 @@ def _grouped(cases: Sequence[_Case], lines: int) -> str:
         told += _indented(example)
         if found:
             told += _indented([f"do: {found[0].cause.do}", _AGAIN[found[0].cause.again]])
-        told += _indented(f"{case.label}  {case.tasks}  {detail(case.record)}" for case in members)
+        told += _indented(f"{case.label}  {case.tasks}  {_why(case)}" for case in members)
         blocks.append("\n".join(told))
     blocks.append("more of one job: hpcjobs diagnose JOB")
     return "\n\n".join(blocks)
@@ -221,7 +223,7 @@ def _json(case: _Case, lines: int) -> dict[str, Any]:
         "attempt": attempt.number,
         "state": attempt.state.value,
         "reason": attempt.reason.value if attempt.reason else None,
-        "detail": attempt.detail,
+        "detail": shown(attempt.detail),
         "cause": cause.id if cause else None,
         "again": diagnosis.again.value if diagnosis.again else None,
         "findings": [

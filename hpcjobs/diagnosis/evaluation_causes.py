@@ -51,7 +51,7 @@ EVALUATION_CAUSES = (
         "check the task's data set; fetch it before, where there is a network: --predownload",
         Again.CHANGED,
         (
-            Sign("DatasetNotFoundError", _TASK),
+            Sign("DatasetNotFoundError", _TASK, unless="gated"),
             Sign("LocalEntryNotFoundError", _TASK),
             Sign("RepositoryNotFoundError", _TASK),
             Sign("No (supported) data files found", _TASK),

@@ -30,8 +30,8 @@ _ERRORS = (
     "no such", "abort", "not found", "traceback", "segmentation", "panic",
 )  # fmt: skip
 _HARMLESS = re.compile(
-    r"nltk_data|not a git repository|PyTorch was not found|Found ulimit of|leaked \w+ objects|LD_PRELOAD"
-    r"|\b(?:INFO|DEBUG)\b|non-default args"
+    r"nltk_data|not a git repository|PyTorch was not found|Found ulimit of|leaked \w+ objects"
+    r"|LD_PRELOAD|\b(?:INFO|DEBUG)\b|non-default args"
 )
 _RAISED = re.compile(
     r"^(?:\([^()]*pid=\d+\)\s+)?(?:ERROR\s[^\]]*\]\s)?"

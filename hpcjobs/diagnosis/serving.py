@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from dataclasses import dataclass
 
@@ -13,7 +12,8 @@ _FIGURES = re.compile(
     r" (?:Waiting|Pending): (?P<waiting>\d+) reqs,"
     r".*?KV cache usage: (?P<usage>[\d.]+)%"
 )
-_WHEN = re.compile(r"\b\d\d-\d\d \d\d:\d\d:\d\d\b")
+_WHEN = re.compile(r"\b\d\d-\d\d (\d\d):(\d\d):(\d\d)\b", re.ASCII)
+_DAY = 24 * 3600
 _PREEMPTIONS = re.compile(r"Preemptions: (\d+)")
 INTERVAL = 10.0
 """Seconds between two lines, where they bear no time."""
@@ -26,7 +26,7 @@ FULL = 95.0
 OFTEN = 0.1
 """Share of the lines."""
 SELDOM = 0.02
-ENDLESS = 16_000
+ENDLESS = 20_000
 """Tokens that each of the same few requests made while none ended and none began."""
 
 
@@ -57,7 +57,8 @@ class Serving:
     full: tuple[int, str] = (0, "")
     longest: _Stretch | None = None
     _stretch: _Stretch | None = None
-    _when: datetime.datetime | None = None
+    _when: int | None = None
+    """Second of the day of the line before."""
 
     def read(self, number: int, line: str) -> None:
         """Take the figures of a line, if it has any."""
@@ -70,10 +71,9 @@ class Serving:
             prompt, generation = float(match["prompt"]), float(match["generation"])
         except (ValueError, OverflowError):  # a number such as `1.2.3`
             return
-        when = _WHEN.search(line)
         preempted = _PREEMPTIONS.search(line)
         self.preemptions += int(preempted[1]) if preempted else 0
-        tokens = generation * self._seconds(when[0] if when else None)
+        tokens = generation * self._seconds(_WHEN.search(line))
         self._stretched(running, waiting, prompt, tokens, (number, line))
         if running == 0 and waiting == 0:
             return
@@ -99,16 +99,13 @@ class Serving:
         if self.longest is None or stretch.tokens > self.longest.tokens:
             self.longest = _Stretch(running, stretch.tokens, stretch.number, stretch.text)
 
-    def _seconds(self, when: str | None) -> float:
+    def _seconds(self, when: re.Match[str] | None) -> float:
         """Since the line before."""
         if when is None:
             return INTERVAL
-        try:
-            now = datetime.datetime.strptime(f"2000-{when}", "%Y-%m-%d %H:%M:%S")
-        except ValueError:
-            return INTERVAL
-        before, self._when = self._when, now
-        passed = (now - before).total_seconds() if before else INTERVAL
+        now = int(when[1]) * 3600 + int(when[2]) * 60 + int(when[3])
+        passed = INTERVAL if self._when is None else (now - self._when) % _DAY
+        self._when = now
         return passed if 0 < passed <= 60 else INTERVAL
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-HIDDEN = "[hidden]"
+HIDDEN = "<hidden>"
 LONGEST = 400
 """Characters of a line that are shown."""
 
@@ -37,8 +37,8 @@ def redacted(text: str, keys: Iterable[str] = ()) -> str:
         if len(key) >= 6:
             text = text.replace(key, HIDDEN)
     text = _IN_URL.sub(HIDDEN, text)
-    text = _KEYS.sub(HIDDEN, text)
-    return _AFTER.sub(lambda match: match[1] + HIDDEN, text)
+    text = _AFTER.sub(lambda match: match[1] + HIDDEN, text)
+    return _KEYS.sub(HIDDEN, text)
 
 
 def shown(text: str, keys: Iterable[str] = ()) -> str:
