@@ -24,7 +24,7 @@ EVALUATION_CAUSES = (
     Cause(
         "hub_rate_limit",
         "Hugging Face refused further requests (429)",
-        "wait some minutes and submit it again; set HF_TOKEN, and fetch before: --predownload",
+        "wait some minutes and submit it again; set HF_TOKEN, and fetch before: hpcjobs predownload",
         Again.ITSELF,
         (
             Sign("429 Client Error: Too Many Requests", _BOTH, _HUB),
@@ -36,7 +36,7 @@ EVALUATION_CAUSES = (
     Cause(
         "hub_unreachable",
         "Hugging Face could not be reached from the node",
-        "fetch before, where there is a network: hpcjobs submit --predownload; or try again later",
+        "fetch before, where there is a network: hpcjobs predownload; or try again later",
         Again.ITSELF,
         (
             Sign("OfflineModeIsEnabled", _BOTH),
@@ -48,7 +48,7 @@ EVALUATION_CAUSES = (
     Cause(
         "data_not_found",
         "the task's data set is not on Hugging Face, or not in the local cache",
-        "check the task's data set; fetch it before, where there is a network: --predownload",
+        "check the task's data set; fetch it before, by hpcjobs predownload",
         Again.CHANGED,
         (
             Sign("DatasetNotFoundError", _TASK, unless="gated"),

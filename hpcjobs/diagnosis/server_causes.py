@@ -127,7 +127,7 @@ SERVER_CAUSES = (
     Cause(
         "model_not_found",
         "the model's files are not where the server looked",
-        "check the model's name and weights:, or fetch it before: hpcjobs submit --predownload",
+        "check the model's name and weights:, or fetch it before: hpcjobs predownload",
         Again.CHANGED,
         (
             Sign("LocalEntryNotFoundError", _SERVER),
