@@ -24,7 +24,7 @@ EVALUATION_CAUSES = (
     Cause(
         "hub_rate_limit",
         "Hugging Face refused further requests (429)",
-        "wait some minutes and submit it again; set HF_TOKEN, and fetch before: hpcjobs predownload",
+        "wait and submit it again; set HF_TOKEN; fetch before, with hpcjobs predownload",
         Again.ITSELF,
         (
             Sign("429 Client Error: Too Many Requests", _BOTH, _HUB),
