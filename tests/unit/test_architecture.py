@@ -26,6 +26,7 @@ FLOW = (
     ("render",),
     ("commands", "journal", "lock", "markers", "place", "store"),
     ("evidence",),
+    ("diagnosis",),
     ("ask",),
     ("results",),
     ("observe",),
@@ -147,7 +148,8 @@ def test_no_module_is_a_drawer_for_everything(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path", [path for path in MODULES if shown(path) in ("plan.py", "evidence.py", "evaluators.py")]
-    + [path for path in MODULES if part(path) == "schedulers"],
+    + [path for path in MODULES if part(path) == "schedulers"]
+    + [path for path in MODULES if part(path) == "diagnosis" and path.stem != "reading"],
     ids=lambda path: shown(path),
 )  # fmt: skip
 def test_what_decides_touches_neither_files_nor_programs_nor_the_clock(path: Path) -> None:
