@@ -14,6 +14,7 @@ from hpcjobs.files import explained
 from hpcjobs.results import lighteval, lm_eval
 from hpcjobs.results.result_file import (
     Content,
+    ForeignError,
     Problem,
     ResultError,
     ResultFile,
@@ -46,7 +47,7 @@ def find_result_files(directory: Path) -> list[Path]:
 
 
 def read_result_file(path: Path, framework: str) -> ResultFile:
-    """One result file of a framework.
+    """One result file of a framework, all of whose numbers are numbers.
 
     Raises:
         ResultError: its name tells no time, or it cannot be read whole, or is of another shape.
@@ -54,11 +55,22 @@ def read_result_file(path: Path, framework: str) -> ResultFile:
     """
     if framework not in READERS:
         raise unknown("framework", framework, READERS)
+    file = _read(path, framework)
+    for entry in file.entries:
+        for why in entry.faults.values():
+            raise ResultError(why, where=str(path))
+    return file
+
+
+def _read(path: Path, framework: str | None) -> ResultFile:
+    """One result file, its faulty numbers told apart; without a framework, by its shape."""
     try:
         at = time_in_name(path.name)
-        content = READERS[framework](_json_object(path))
+        document = _json_object(path)
+        framework = framework or _framework_of(document)
+        content = READERS[framework](document)
     except ResultError as error:
-        raise ResultError(error.what, where=str(path), expected=error.expected) from error
+        raise type(error)(error.what, where=str(path), expected=error.expected) from error
     return ResultFile(
         path=path,
         framework=framework,
@@ -67,7 +79,16 @@ def read_result_file(path: Path, framework: str) -> ResultFile:
         at=at,
         seconds=content.seconds,
         entries=content.entries,
+        limit=content.limit,
     )
+
+
+def _framework_of(document: Mapping[str, Any]) -> str:
+    if "config_general" in document:
+        return "lighteval"
+    if "config" in document and "results" in document:
+        return "lm_eval"
+    raise ForeignError("not a result of lighteval (no config_general) or lm_eval (no config)")
 
 
 def read_task_results(directory: Path, framework: str, models: Collection[str]) -> TaskResults:
@@ -77,33 +98,41 @@ def read_task_results(directory: Path, framework: str, models: Collection[str]) 
         StorageError: a directory cannot be listed.
         InputError: the framework is not known.
     """
-    return _read_all(find_result_files(directory), framework, models)
+    paths = find_result_files(directory)
+    return _read_all(paths, lambda path: read_result_file(path, framework), models)
 
 
-def read_tree(directory: Path, model: str, framework: str = "lighteval") -> TaskResults:
+def read_tree(directory: Path, model: str) -> TaskResults:
     """The result files that lie in one directory, not below it, and are of the model.
+
+    Each is read by its shape. A number that is none takes away only itself, not its whole file: it
+    stands among the entry's faults.
 
     Raises:
         StorageError: the directory cannot be listed.
-        InputError: the framework is not known.
     """
-    paths = [path for path in find_result_files(directory) if path.parent == directory]
-    return _read_all(paths, framework, {model})
+    with explained("list", directory), os.scandir(directory) as found:
+        paths = sorted(Path(one.path) for one in found if _is_result_name(one.name))
+    return _read_all(paths, lambda path: _read(path, None), {model})
 
 
-def _read_all(paths: Iterable[Path], framework: str, models: Collection[str]) -> TaskResults:
+def _read_all(
+    paths: Iterable[Path], read: Callable[[Path], ResultFile], models: Collection[str]
+) -> TaskResults:
     files, problems = [], []
     for path in paths:
         try:
-            file = read_result_file(path, framework)
+            file = read(path)
         except ResultError as error:
             expected = f" (expected: {error.expected})" if error.expected else ""
-            problems.append(Problem(path, error.what + expected))
+            ours = not isinstance(error, ForeignError)
+            problems.append(Problem(path, error.what + expected, ours))
             continue
         if file.model in models:
             files.append(file)
         else:
-            problems.append(Problem(path, f"is of another model: {printable(file.model)}"))
+            why = f"is of another model: {printable(file.model)}"
+            problems.append(Problem(path, why, ours=False))
     return TaskResults(tuple(files), tuple(problems))
 
 

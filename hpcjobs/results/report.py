@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,27 @@ from hpcjobs import __version__
 from hpcjobs.config.metrics import Metric, MetricTable
 from hpcjobs.files import write_json
 from hpcjobs.markers import read_markers
-from hpcjobs.results.aggregate import NO_VALUE, Aggregate, MetricValue, aggregate, as_json
+from hpcjobs.results.aggregate import Aggregate, MetricValue, aggregate, as_json, without_partial
 from hpcjobs.results.collect import Collected, Standing
+from hpcjobs.results.functions import FUNCTIONS, AggregateFunction
 from hpcjobs.workspace import Workspace
 
 FILE_NAME = "aggregated_results.json"
 
 
-def aggregate_collected(table: MetricTable, collected: Collected) -> Aggregate:
+def aggregate_collected(
+    table: MetricTable,
+    collected: Collected,
+    functions: Mapping[str, AggregateFunction] = FUNCTIONS,
+) -> Aggregate:
     """The numbers of one evaluation.
 
     A value that lacks subsets would be the average of something else than its name says: it has no
     value here, and says why.
     """
     files = [file for standing in collected.standings for file in standing.files]
-    return aggregate(table, files, {metric.set for metric in _asked_for(table, collected)} or None)
+    sets = {metric.set for metric in _asked_for(table, collected)} or None
+    return without_partial(aggregate(table, files, sets, functions))
 
 
 def as_document(
@@ -33,11 +40,7 @@ def as_document(
 
     It is complete if every task that was submitted is done and every value made of them is there.
     """
-    partial = {name: value for name, value in result.values.items() if value.missing}
     document = as_json(result, collected.evaluation.name)
-    for name in partial:
-        document["results"][name] = NO_VALUE
-    document["overall"] = ",".join(str(value) for value in document["results"].values())
     asked_for = [one.name for one in _asked_for(table, collected) if one.name in result.values]
     waiting = [one for one in collected.standings if not one.done and not one.finished]
     failed = [one for one in collected.standings if not one.done and one.finished]
@@ -50,16 +53,16 @@ def as_document(
         "version": __version__,
         "complete": not waiting
         and not failed
-        and not any(document["results"][name] == NO_VALUE for name in asked_for),
+        and not any(result.values[name].value is None for name in asked_for),
         "max_samples": collected.evaluation.max_samples,
         "missing": {
-            name: _why_missing(value)
+            name: value.why or "no result"
             for name, value in result.values.items()
-            if document["results"][name] == NO_VALUE
+            if value.value is None
         },
         "unfinished": {one.task.key: one.why for one in waiting},
         "failed": {one.task.key: one.why for one in failed},
-        "suspect": {},
+        "suspect": {name: value.doubt for name, value in result.values.items() if value.doubt},
         "not_in_any_metric": list(result.unused),
         "values": {
             name: _provenance(workspace, collected, value)
@@ -68,6 +71,18 @@ def as_document(
         },
     }
     return document
+
+
+def made_from(value: MetricValue, shown: Callable[[Path], str]) -> dict[str, Any]:
+    """What a value was made from, as far as its files tell."""
+    return {
+        "files": [shown(path) for path in value.files],
+        "tasks": list(value.tasks),
+        "samples": value.samples,
+        "at": value.at.isoformat() if value.at else None,
+        "seconds": value.seconds,
+        "versions": list(value.versions),
+    }
 
 
 def write_report(workspace: Workspace, collected: Collected, document: dict[str, Any]) -> Path:
@@ -100,22 +115,12 @@ def _script_of(key: str) -> str:
     return parts[1] if len(parts) > 1 else key
 
 
-def _why_missing(value: MetricValue) -> str:
-    if value.missing:
-        return f"no result for the subsets {', '.join(value.missing)}"
-    return value.why or "no result"
-
-
 def _provenance(workspace: Workspace, collected: Collected, value: MetricValue) -> dict[str, Any]:
     sources = [
         one for one in collected.standings if {file.path for file in one.files} & set(value.files)
     ]
     return {
-        "files": [workspace.shown(path) for path in value.files],
-        "tasks": list(value.tasks),
-        "samples": value.samples,
-        "at": value.at.isoformat() if value.at else None,
-        "seconds": value.seconds,
+        **made_from(value, workspace.shown),
         "versions": [*value.versions, *_server_versions(workspace, sources)],
         "jobs": [_job_of(one) for one in sources],
         "settings": {one.task.key: dict(one.task.settings) for one in sources},
