@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.table import table
 from hpcjobs.errors import ExitCode, InputError, unknown
+
+if TYPE_CHECKING:
+    from hpcjobs.store import Store
 
 
 @click.command()
@@ -22,11 +25,26 @@ from hpcjobs.errors import ExitCode, InputError, unknown
     metavar="DIR",
     help="Read DIR/MODEL/results_*.json, made by others, instead of the workspace's jobs.",
 )
-@click.option("--output", metavar="PATH", help="With --raw-results: the directory to write to.")
+@click.option(
+    "--output",
+    metavar="PATH",
+    help="With --raw-results: the directory to write to; with --check: the table.",
+)
 @click.option(
     "--strict",
     is_flag=True,
     help="With --raw-results: an average that lacks subsets is -1 (else it is shown, and marked).",
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="List what is missing, failed, stale or suspect, and write missing.csv.",
+)
+@click.option(
+    "--tasks",
+    multiple=True,
+    metavar="KEYS",
+    help="With --check: the tasks that each model should have; else all that any was given.",
 )
 @pass_context
 def aggregate(
@@ -38,6 +56,8 @@ def aggregate(
     raw_results: str | None,
     output: str | None,
     strict: bool,
+    check: bool,
+    tasks: tuple[str, ...],
 ) -> int:
     """Collect the results of the jobs into results/.../aggregated_results.json.
 
@@ -46,14 +66,36 @@ def aggregate(
 
     \b
     hpcjobs aggregate
+    hpcjobs aggregate --check && hpcjobs submit --from missing.csv
     hpcjobs aggregate --raw-results DIR --model hosted_vllm/ORG/NAME --output DIR
     """
+    if check and raw_results is not None:
+        raise InputError("--check is about the workspace's jobs", where="--raw-results")
+    if tasks and not check:
+        raise InputError("--tasks goes with --check", where="--tasks")
+    if strict and raw_results is None:
+        raise InputError("--strict goes with --raw-results", where="--strict")
     if raw_results is not None:
         return _raw(context, raw_results, models, output, strict, as_json)
-    for name, given in (("--output", output is not None), ("--strict", strict)):
-        if given:
-            raise InputError(f"{name} goes with --raw-results", where=name)
+    if check:
+        from hpcjobs.cli.check import check_gaps
+
+        return check_gaps(context, models, tasks, output, as_json)
+    if output is not None:
+        raise InputError("--output goes with --raw-results or --check", where="--output")
     return _of_jobs(context, models, as_json)
+
+
+def require_known(store: Store, models: tuple[str, ...]) -> None:
+    """Refuse a model of which no job was ever submitted.
+
+    Raises:
+        InputError: there is one.
+    """
+    known = {record.job.model for record in store.jobs.values()}
+    for model in models:
+        if model not in known:
+            raise unknown("model", model, known, where="--model")
 
 
 def _of_jobs(context: Context, models: tuple[str, ...], as_json: bool) -> int:
@@ -65,10 +107,7 @@ def _of_jobs(context: Context, models: tuple[str, ...], as_json: bool) -> int:
     workspace = context.workspace
     metrics, functions = read_table(workspace.find_file("conf", "metrics.yaml"))
     view = refresh(workspace)
-    known = {record.job.model for record in view.store.jobs.values()}
-    for model in models:
-        if model not in known:
-            raise unknown("model", model, known, where="--model")
+    require_known(view.store, models)
     code = ExitCode.OK
     written = []
     for one in collect(workspace, view.store, models):

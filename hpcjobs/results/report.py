@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,8 @@ def write_report(workspace: Workspace, collected: Collected, document: dict[str,
     return path
 
 
-def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
-    """The metrics of the tasks that were submitted, evaluated or not."""
-    scripts = {one.task.script for one in collected.standings}
+def metrics_of(table: MetricTable, scripts: Collection[str]) -> list[Metric]:
+    """The metrics that are made of the tasks of these script names."""
     return [
         metric
         for metric in table.metrics
@@ -107,6 +106,11 @@ def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
             for key in metric.tasks
         )
     ]
+
+
+def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
+    """The metrics of the tasks that were submitted, evaluated or not."""
+    return metrics_of(table, {one.task.script for one in collected.standings})
 
 
 def _script_of(key: str) -> str:
