@@ -7,10 +7,9 @@ Only what is named here is taken: config_general also holds the API key, in clea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
-from hpcjobs.errors import printable
 from hpcjobs.results.result_file import (
     Content,
     Entry,
@@ -27,8 +26,8 @@ from hpcjobs.results.result_file import (
 _STDERR = "_stderr"
 
 
-def read(document: Mapping[str, Any]) -> Content:
-    """What the file's JSON object says; averages over tasks are left out.
+def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
+    """What the file's JSON object says; averages over tasks are left out, and tasks that are known.
 
     Raises:
         ResultError: a part is missing or of another shape, or no task is there.
@@ -39,11 +38,11 @@ def read(document: Mapping[str, Any]) -> Content:
     configs = mapping(document.get("config_tasks"), "config_tasks")
     results = mapping(document.get("results"), "results")
     entries = tuple(
-        _entry(task, mapping(values, f"the result of {printable(task)}"), configs)
+        _entry(task, mapping(values, "the result of", task), configs)
         for task, values in results.items()
-        if not _is_average(task)
+        if task not in known and not _is_average(task)
     )
-    if not entries:
+    if not entries and all(map(_is_average, results)):
         raise ResultError("it holds no results")
     return Content(
         model=_model(general),

@@ -6,10 +6,9 @@ the task. Groups stand among the tasks, some of them without any metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
-from hpcjobs.errors import printable
 from hpcjobs.results.result_file import (
     Content,
     Entry,
@@ -25,8 +24,8 @@ from hpcjobs.results.result_file import (
 _STDERR = "_stderr"
 
 
-def read(document: Mapping[str, Any]) -> Content:
-    """What the file's JSON object says.
+def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
+    """What the file's JSON object says; tasks that are known are left out.
 
     Raises:
         ResultError: a part is missing or of another shape, or no task is there.
@@ -36,10 +35,12 @@ def read(document: Mapping[str, Any]) -> Content:
     results = mapping(document.get("results"), "results")
     entries = []
     for task, values in results.items():
-        entry = _entry(task, mapping(values, f"the result of {printable(task)}"), document)
+        if task in known:
+            continue
+        entry = _entry(task, mapping(values, "the result of", task), document)
         if "" not in entry.faults or not _members(document, task):
             entries.append(entry)
-    if not entries:
+    if not entries and not any(task in known for task in results):
         raise ResultError("it holds no results")
     version = document.get("lm_eval_version")
     return Content(

@@ -58,8 +58,7 @@ def find_tree(root: Path, model: str) -> RawTree:
     places = [root.joinpath(*parts), root.joinpath("results", *parts), root / "__".join(parts)]
     for directory in places:
         if directory.is_dir():
-            below = {path.parent for path in find_result_files(directory)} - {directory}
-            return RawTree(model, directory, read_tree(directory, model), tuple(sorted(below)))
+            return RawTree(model, directory, read_tree(directory, model), _below(directory))
     known = list(_models(root))
     raise InputError(
         f"no directory {places[0]}",
@@ -123,6 +122,13 @@ def not_counted(tree: RawTree) -> list[str]:
 def lost(tree: RawTree) -> list[Problem]:
     """The files that may hold a result of the model, and cannot be read whole."""
     return [one for one in tree.results.problems if one.ours]
+
+
+def _below(directory: Path) -> tuple[Path, ...]:
+    """The directories below this one that hold results."""
+    with explained("list", directory), os.scandir(directory) as found:
+        inner = [Path(one.path) for one in found if one.is_dir() and one.name[0] != "."]
+    return tuple(sorted({path.parent for one in inner for path in find_result_files(one)}))
 
 
 def _doubts(tree: RawTree, result: Aggregate) -> dict[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from hpcjobs.results.result_file import (
     time_in_name,
 )
 
-Reader = Callable[[Mapping[str, Any]], Content]
+Reader = Callable[[Mapping[str, Any], Container[str]], Content]
 
 READERS: dict[str, Reader] = {"lighteval": lighteval.read, "lm_eval": lm_eval.read}
 
@@ -62,13 +63,13 @@ def read_result_file(path: Path, framework: str) -> ResultFile:
     return file
 
 
-def _read(path: Path, framework: str | None) -> ResultFile:
+def _read(path: Path, framework: str | None, known: Container[str] = ()) -> ResultFile:
     """One result file, its faulty numbers told apart; without a framework, by its shape."""
     try:
         at = time_in_name(path.name)
         document = _json_object(path)
         framework = framework or _framework_of(document)
-        content = READERS[framework](document)
+        content = READERS[framework](document, known)
     except ResultError as error:
         raise type(error)(error.what, where=str(path), expected=error.expected) from error
     return ResultFile(
@@ -106,14 +107,26 @@ def read_tree(directory: Path, model: str) -> TaskResults:
     """The result files that lie in one directory, not below it, and are of the model.
 
     Each is read by its shape. A number that is none takes away only itself, not its whole file: it
-    stands among the entry's faults.
+    stands among the entry's faults. Only the newest entry of each task is kept, and the files that
+    have one, so that a tree of any length fits into memory.
 
     Raises:
         StorageError: the directory cannot be listed.
     """
-    with explained("list", directory), os.scandir(directory) as found:
-        paths = sorted(Path(one.path) for one in found if _is_result_name(one.name))
-    return _read_all(paths, lambda path: _read(path, None), {model})
+    with explained("list", directory), os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if _is_result_name(entry.name)]
+    newest_first = sorted(names, key=_time_or_none, reverse=True)
+    known: set[str] = set()
+
+    def read(path: Path) -> ResultFile:
+        file = _read(path, None, known)
+        if file.model == model:
+            known.update(entry.task for entry in file.entries)
+        return file
+
+    found = _read_all((directory / name for name in newest_first), read, {model})
+    files = tuple(file for file in reversed(found.files) if file.entries)
+    return TaskResults(files, tuple(sorted(found.problems, key=lambda one: one.path)))
 
 
 def _read_all(
@@ -136,6 +149,14 @@ def _read_all(
     return TaskResults(tuple(files), tuple(problems))
 
 
+def _time_or_none(name: str) -> tuple[datetime, str]:
+    """For sorting: files without a time first."""
+    try:
+        return time_in_name(name), name
+    except ForeignError:
+        return datetime.min, name
+
+
 def _is_result_name(name: str) -> bool:
     return name.startswith("results_") and name.endswith(".json")
 
@@ -151,7 +172,7 @@ def _json_object(path: Path) -> Mapping[str, Any]:
         if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN):
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
         raise ResultError(f"it cannot be read: {error.strerror or error}") from error
-    if not data.strip():
+    if not data or data.isspace():
         raise ResultError("it is empty")
     try:
         value = json.loads(data.decode())

@@ -16,7 +16,9 @@ from typing import Any
 
 from hpcjobs.errors import ExitCode, HpcjobsError, printable
 
-_NAME = re.compile(r"results_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(\.\d{1,6})?\.json")
+_NAME = re.compile(
+    r"results_(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)(?:\.(\d{1,6}))?\.json", re.ASCII
+)
 
 
 class ResultError(HpcjobsError):
@@ -109,8 +111,10 @@ def time_in_name(name: str) -> datetime:
     match = _NAME.fullmatch(name)
     try:
         if match:
-            text = match[1] + (match[2] or ".0")
-            return datetime.strptime(text, "%Y-%m-%dT%H-%M-%S.%f")
+            *parts, fraction = match.groups(default="0")
+            year, month, day, hour, minute, second = map(int, parts)
+            micro = int(fraction.ljust(6, "0"))
+            return datetime(year, month, day, hour, minute, second, micro)
     except ValueError:
         pass
     raise ForeignError("its name tells no time", expected="results_YYYY-MM-DDTHH-MM-SS.ffffff.json")
@@ -129,14 +133,15 @@ def split_subset(task: str) -> tuple[str, str]:
     return "|".join(parts), subset
 
 
-def mapping(value: Any, name: str) -> Mapping[str, Any]:
-    """`value` if it is a JSON object; `name` says what it should be.
+def mapping(value: Any, name: str, task: str | None = None) -> Mapping[str, Any]:
+    """`value` if it is a JSON object; `name`, and the task, say what it should be.
 
     Raises:
         ResultError: it is something else, or missing.
     """
     if not isinstance(value, dict):
-        raise ResultError(f"{name} is missing" if value is None else f"{name} is not an object")
+        shown = name if task is None else f"{name} {printable(task)}"
+        raise ResultError(f"{shown} is missing" if value is None else f"{shown} is not an object")
     return value
 
 
