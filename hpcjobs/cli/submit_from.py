@@ -32,7 +32,6 @@ _BY_ROW = ("service", "node", "models", "tasks", "settings", "provider", "max_sa
 _NOT_HERE = {
     **dict.fromkeys(_BY_ROW, "the table says that, row by row"),
     "trial": "a service runs one trial of a person at a time",
-    "predownload": "fetch the models before",
 }
 """Options of `submit` that do not go with a table, and why."""
 
@@ -63,6 +62,7 @@ def submit_from(
     /,
     *,
     path: str,
+    predownload: bool,
     dry_run: bool,
     yes: bool,
     again: bool,
@@ -93,13 +93,14 @@ def submit_from(
     give_identity(context.workspace)  # nothing is written before all is right
     if context.workspace.identity != planned_as:  # the jobs' ids come of it
         assemblies = _assembled(context, groups, options)
-    planned = []
+    planned, chosen = [], []
     for assembly in assemblies:
         count = len(assembly.jobs)
         _leave_what_is_queued(assembly)
         scripts = scripts_of(assembly, again)
         assembly.personal.require_nothing_missing()
         planned.append(len(scripts))
+        chosen.append([script.attempt.job for script in scripts])
         if not as_json:
             show_plan(
                 assembly.service, [script.attempt for script in scripts], count - len(scripts)
@@ -107,6 +108,12 @@ def submit_from(
     if sum(planned) and not yes and not confirmed(sum(planned), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED
+    if predownload:  # all of it before the first job: if it fails, nothing is submitted
+        from hpcjobs.cli.predownload import wait_for_download
+
+        for assembly, jobs in zip(assemblies, chosen, strict=True):
+            if jobs:
+                assembly.renderer.after = wait_for_download(assembly, jobs, as_json)
     return _submit(context, assemblies, planned, again, wait, as_json)
 
 

@@ -65,7 +65,8 @@ def find_tree(root: Path, model: str) -> RawTree:
         where="--raw-results",
         expected=f"results of {printable(model)} in {places[0]}/results_*.json",
         nearest=next((one for one in known if one.endswith(f"/{model}")), nearest(model, known)),
-        do="give --model as it stands in the result files, with the provider's prefix",
+        do="give --model as it stands in the result files, with the provider's prefix, and the "
+        "directory above MODEL",
     )
 
 
@@ -155,6 +156,8 @@ def _models(root: Path) -> Iterator[str]:
             directories[:] = sorted(name for name in directories if not name.startswith("."))
             if any(name.startswith("results_") and name.endswith(".json") for name in names):
                 relative = Path(place).relative_to(root).as_posix()
+                if relative == ".":  # the model's own directory was given
+                    continue
                 yield relative.removeprefix("results/").replace("__", "/")
                 found += 1
                 if found == _NAMED_AT_MOST:

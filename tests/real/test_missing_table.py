@@ -92,7 +92,6 @@ def test_nothing_is_submitted_if_one_row_is_wrong(line: CommandLine) -> None:
         (["--service", "local"], "--service does not go with --from"),
         (["--model=org/m"], "--model does not go with --from"),
         (["--trial"], "--trial does not go with --from"),
-        (["--predownload"], "--predownload does not go with --from"),
         ([], "nobody is there to be asked"),
     ],
 )
