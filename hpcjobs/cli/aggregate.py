@@ -66,7 +66,7 @@ def aggregate(
 
     \b
     hpcjobs aggregate
-    hpcjobs aggregate --check && hpcjobs submit --from missing.csv
+    hpcjobs aggregate --check --tasks ja
     hpcjobs aggregate --raw-results DIR --model hosted_vllm/ORG/NAME --output DIR
     """
     if check and raw_results is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def as_document(
     asked_for = [one.name for one in _asked_for(table, collected) if one.name in result.values]
     waiting = [one for one in collected.standings if not one.done and not one.finished]
     failed = [one for one in collected.standings if not one.done and one.finished]
+    sources = {
+        file.path: _Source(one, _server_version(workspace, one))
+        for one in collected.standings
+        for file in one.files
+    }
     document["custom_settings"] = {
         "path": collected.settings_path,
         "name": collected.evaluation.settings_name,
@@ -65,7 +71,7 @@ def as_document(
         "suspect": {name: value.doubt for name, value in result.values.items() if value.doubt},
         "not_in_any_metric": list(result.unused),
         "values": {
-            name: _provenance(workspace, collected, value)
+            name: _provenance(workspace, sources, value)
             for name, value in result.values.items()
             if value.files
         },
@@ -119,27 +125,33 @@ def _script_of(key: str) -> str:
     return parts[1] if len(parts) > 1 else key
 
 
-def _provenance(workspace: Workspace, collected: Collected, value: MetricValue) -> dict[str, Any]:
-    sources = [
-        one for one in collected.standings if {file.path for file in one.files} & set(value.files)
-    ]
+@dataclass(frozen=True)
+class _Source:
+    """Where a result file comes from."""
+
+    standing: Standing
+    server_version: str
+
+
+def _provenance(
+    workspace: Workspace, sources: Mapping[Path, _Source], value: MetricValue
+) -> dict[str, Any]:
+    by_task = {one.standing.task.key: one for one in (sources[path] for path in value.files)}
+    servers = (one.server_version for one in by_task.values() if one.server_version)
     return {
         **made_from(value, workspace.shown),
-        "versions": [*value.versions, *_server_versions(workspace, sources)],
-        "jobs": [_job_of(one) for one in sources],
-        "settings": {one.task.key: dict(one.task.settings) for one in sources},
+        "versions": [*value.versions, *dict.fromkeys(servers)],
+        "jobs": [_job_of(one.standing) for one in by_task.values()],
+        "settings": {key: dict(one.standing.task.settings) for key, one in by_task.items()},
     }
 
 
-def _server_versions(workspace: Workspace, sources: list[Standing]) -> list[str]:
-    """What served the model, as the jobs told."""
-    found = []
-    for one in sources:
-        if one.attempt is not None:
-            markers = read_markers(workspace.attempt(one.job.id, one.attempt.number))
-            if markers.server_version is not None:
-                found.append(markers.server_version.value)
-    return list(dict.fromkeys(found))
+def _server_version(workspace: Workspace, standing: Standing) -> str:
+    """What served the model, as the job told; empty if it did not."""
+    if standing.attempt is None:
+        return ""
+    markers = read_markers(workspace.attempt(standing.job.id, standing.attempt.number))
+    return markers.server_version.value if markers.server_version is not None else ""
 
 
 def _job_of(standing: Standing) -> str:

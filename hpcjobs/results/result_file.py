@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def time_in_name(name: str) -> datetime:
     raise ForeignError("its name tells no time", expected="results_YYYY-MM-DDTHH-MM-SS.ffffff.json")
 
 
+@lru_cache(maxsize=65536)
 def split_subset(task: str) -> tuple[str, str]:
     """A lighteval key without its subset, and the subset, which may be empty.
 
