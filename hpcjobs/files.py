@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hpcjobs.errors import StorageError
 
@@ -50,6 +50,33 @@ def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644) -> None
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
             raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A text file to write to, which becomes `path` as a whole at the end of the block.
+
+    Raises:
+        StorageError: it cannot be written; `path` is then, as after any error, as it was.
+    """
+    with explained("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    try:
+        with os.fdopen(
+            descriptor, "w", encoding="utf-8", errors="backslashreplace", newline=""
+        ) as file:
+            yield file
+            with explained("write", path):
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchmod(file.fileno(), 0o644 & ~_umask())
+        with explained("write", path):
+            Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

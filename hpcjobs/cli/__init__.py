@@ -21,6 +21,7 @@ from hpcjobs.errors import ExitCode, HpcjobsError
 _COMMANDS = {
     "aggregate": ("hpcjobs.cli.aggregate", "aggregate", "Collect results."),
     "cancel": ("hpcjobs.cli.cancel", "cancel", "Cancel jobs."),
+    "details": ("hpcjobs.cli.details", "details", "Show single samples."),
     "diagnose": ("hpcjobs.cli.diagnose", "diagnose", "Say why jobs failed."),
     "doctor": ("hpcjobs.cli.doctor", "doctor", "Check what can be checked without submitting."),
     "init": ("hpcjobs.cli.init", "init", "Write a workspace to edit."),

@@ -162,24 +162,7 @@ def show_scripts(assembly: Assembly, scripts: list[Script], as_json: bool) -> No
     warn_of_missing(assembly)
     service = assembly.service
     if as_json:
-        from hpcjobs.cli.prices import total_json
-
-        print_json(
-            {
-                "price": total_json(service, [script.attempt.job for script in scripts]),
-                "jobs": [
-                    {
-                        **job_json(script.attempt.job, service),
-                        "attempt": script.attempt.number,
-                        "name": script.name,
-                        "path": str(script.path),
-                        "argv": list(script.argv),
-                        "script": script.text,
-                    }
-                    for script in scripts
-                ],
-            }
-        )
+        print_json(scripts_json(service, scripts))
         return
     for script in scripts:
         click.echo(f"==> {script.path}")
@@ -187,6 +170,26 @@ def show_scripts(assembly: Assembly, scripts: list[Script], as_json: bool) -> No
     for script in scripts:
         click.echo(f"would run: {script.command}")
     show_plan(service, [script.attempt for script in scripts], 0)
+
+
+def scripts_json(service: Service, scripts: list[Script]) -> dict[str, Any]:
+    """Scripts and their price as plain values, for `--json`."""
+    from hpcjobs.cli.prices import total_json
+
+    return {
+        "price": total_json(service, [script.attempt.job for script in scripts]),
+        "jobs": [
+            {
+                **job_json(script.attempt.job, service),
+                "attempt": script.attempt.number,
+                "name": script.name,
+                "path": str(script.path),
+                "argv": list(script.argv),
+                "script": script.text,
+            }
+            for script in scripts
+        ],
+    }
 
 
 def job_json(job: Job, service: Service) -> dict[str, Any]:

@@ -25,8 +25,28 @@ if TYPE_CHECKING:
     from hpcjobs.submit import Outcome
 
 
-@click.command()
+class _SubmitOrFrom(click.Command):
+    """With `--from`, a table says what the other options would say, and they are not required."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:  # fmt: skip
+        if any(word == "--from" or word.startswith("--from=") for word in args):
+            from hpcjobs.cli.submit_from import submit_from
+
+            return submit_from.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=_SubmitOrFrom)
 @with_choices
+@click.option(
+    "--from",
+    "table",
+    metavar="FILE.csv",
+    help="Submit the rows of a table instead (hpcjobs aggregate --check writes one).",
+)
 @click.option("--dry-run", is_flag=True, help="Show scripts and commands; submit nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--again", is_flag=True, help="Also what is done already.")
@@ -43,6 +63,7 @@ def submit(
     again: bool,
     wait: bool,
     as_json: bool,
+    table: None,
     **options: Any,
 ) -> int:
     """Evaluate models: one job for each model and task.
@@ -52,6 +73,7 @@ def submit(
     \b
     hpcjobs submit --service tsubame --node node_q --model ORG/NAME --dry-run
     hpcjobs submit --service local --node gpu_1 --model ORG/NAME --tasks 'ja_*' --yes --wait
+    hpcjobs submit --from missing.csv
     """
     from hpcjobs.schedulers import live
     from hpcjobs.submit import give_identity
@@ -62,20 +84,20 @@ def submit(
         warn(note)
     if dry_run:
         pretend_gpus(assembly)
-        show_scripts(assembly, _scripts(assembly, again, every=True), as_json)
+        show_scripts(assembly, scripts_of(assembly, again, every=True), as_json)
         return ExitCode.OK
     live(assembly.service.scheduler)
     assembly.require_ready()
-    scripts = _scripts(assembly, again)
+    scripts = scripts_of(assembly, again)
     assembly.personal.require_nothing_missing()  # rendering has found that out
     give_identity(context.workspace)  # nothing is written before all is right
     if context.workspace.identity != planned_as:  # the jobs' ids come of it
         assembly = assembled(context, options)
-        scripts = _scripts(assembly, again)
+        scripts = scripts_of(assembly, again)
     if not as_json:
         left_alone = len(assembly.jobs) - len(scripts)
         show_plan(assembly.service, [script.attempt for script in scripts], left_alone)
-    if scripts and not yes and not _confirmed(len(scripts), as_json):
+    if scripts and not yes and not confirmed(len(scripts), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED
     if predownload and scripts:
@@ -86,7 +108,7 @@ def submit(
     return _submit(context, assembly, again, wait, as_json, len(scripts))
 
 
-def _scripts(assembly: Assembly, again: bool, every: bool = False) -> list[Script]:
+def scripts_of(assembly: Assembly, again: bool, every: bool = False) -> list[Script]:
     """The scripts of the jobs that would be submitted, or of `every` job."""
     from hpcjobs.store import load
     from hpcjobs.submit import next_attempt, wanted
@@ -97,7 +119,12 @@ def _scripts(assembly: Assembly, again: bool, every: bool = False) -> list[Scrip
     return [assembly.renderer.render(attempt) for attempt in attempts]
 
 
-def _confirmed(count: int, as_json: bool) -> bool:
+def confirmed(count: int, as_json: bool) -> bool:
+    """Whether a person says yes.
+
+    Raises:
+        InputError: nobody can be asked.
+    """
     if as_json or not interactive():
         raise InputError(
             f"{count} job(s) would be submitted, and nobody is there to be asked",
@@ -109,6 +136,23 @@ def _confirmed(count: int, as_json: bool) -> bool:
 def _submit(
     context: Context, assembly: Assembly, again: bool, wait: bool, as_json: bool, planned: int
 ) -> int:
+    code, outcome, document = submit_planned(context, assembly, again, as_json, planned)
+    if as_json and not (wait and code == ExitCode.OK):  # else the waiting prints it
+        print_json(document)
+    if code == ExitCode.OK and wait:
+        from hpcjobs.cli.status import wait_for
+
+        code = wait_for(context, [job.id for job in assembly.jobs], None, as_json)
+    elif outcome.submitted and not as_json:
+        first = outcome.submitted[0].job.id
+        click.echo(f"next: hpcjobs status | hpcjobs logs {first} -f | hpcjobs cancel {first}")
+    return code
+
+
+def submit_planned(
+    context: Context, assembly: Assembly, again: bool, as_json: bool, planned: int
+) -> tuple[int, Outcome, dict[str, Any]]:
+    """Submit, and tell of each; the exit code, what became of it, and that as plain values."""
     from hpcjobs.submit import submit as submit_jobs
 
     native_ids: dict[str, str] = {}
@@ -135,16 +179,7 @@ def _submit(
     if others > 0 and not as_json:
         click.echo(f"{others} were submitted by another hpcjobs meanwhile")
     code = _explain(outcome, as_json)
-    if as_json and not (wait and code == ExitCode.OK):  # else the waiting prints it
-        print_json(_outcome_json(assembly.service, outcome, native_ids))
-    if code == ExitCode.OK and wait:
-        from hpcjobs.cli.status import wait_for
-
-        code = wait_for(context, [job.id for job in assembly.jobs], None, as_json)
-    elif outcome.submitted and not as_json:
-        first = outcome.submitted[0].job.id
-        click.echo(f"next: hpcjobs status | hpcjobs logs {first} -f | hpcjobs cancel {first}")
-    return code
+    return code, outcome, _outcome_json(assembly.service, outcome, native_ids)
 
 
 def _explain(outcome: Outcome, as_json: bool) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ MICRO_AVERAGE = "micro_average"
 AVERAGE_IN_ONE_TASK = "average_in_one_task"
 AGGREGATES = (PICK, MICRO_AVERAGE, AVERAGE_IN_ONE_TASK)
 
+ENTRY_POINTS = "hpcjobs.metrics"
+"""The group of entry points by which installed packages add functions."""
+
 DEFAULT_SET = "default"
 
 
@@ -24,7 +29,8 @@ class Metric:
     """One number of an aggregate.
 
     `tasks` are alternatives, of which a model has results of one at most. `subsets` are the only
-    ones that count; where it is empty, all of them do.
+    ones that count; where it is empty, all of them do. `expected` are those that must have a result
+    for the value to be whole: `subsets`, or else all that other metrics of the same task list.
     """
 
     name: str
@@ -33,6 +39,7 @@ class Metric:
     metrics: tuple[str, ...]
     subsets: tuple[str, ...] = ()
     set: str = DEFAULT_SET
+    expected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,14 +54,20 @@ class MetricTable:
         return tuple(dict.fromkeys(metric.set for metric in self.metrics))
 
 
-def read_metrics(path: Path, aggregates: Collection[str] = AGGREGATES) -> MetricTable:
-    """Read a table of metrics; `aggregates` are the names of the functions that there are.
+def read_metrics(path: Path, aggregates: Collection[str] | None = None) -> MetricTable:
+    """Read a table of metrics.
+
+    `aggregates` are the names of the functions that there are: ours, and those of installed
+    packages, where it is not given.
 
     Raises:
         InputError: a key, a function or a list of subsets is unknown, a value is missing or of
             another kind, or a name stands twice. It names the file and the line.
         StorageError: the file cannot be read.
     """
+    if aggregates is None:
+        added = entry_points(group=ENTRY_POINTS)
+        aggregates = dict.fromkeys([*AGGREGATES, *(one.name for one in added)])
     document = _list_as_mapping(read_yaml(path), "metrics")
     metrics = []
     with Fields(document) as top:
@@ -63,7 +76,14 @@ def read_metrics(path: Path, aggregates: Collection[str] = AGGREGATES) -> Metric
             with fields:
                 metrics.append(_metric(fields, lists, aggregates))
     _refuse_second_names(document, metrics)
-    return MetricTable(tuple(metrics))
+    return MetricTable(tuple(_with_expected(metric, metrics) for metric in metrics))
+
+
+def _with_expected(metric: Metric, metrics: list[Metric]) -> Metric:
+    """A whole is made of its parts: `jmmlu` of all that `jmmlu_stem` and the others list."""
+    others = [one.subsets for one in metrics if set(one.tasks) & set(metric.tasks)]
+    listed = dict.fromkeys(subset for subsets in others for subset in subsets)
+    return dataclasses.replace(metric, expected=metric.subsets or tuple(listed))
 
 
 def _list_as_mapping(document: Document, key: str) -> Document:

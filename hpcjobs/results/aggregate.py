@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ class MetricValue:
     whatever else they hold); None if one of them is not known. `at` is the newest file's time.
     `versions` are the evaluators (`lm_eval 0.4.13`; the bare name where the file tells no version).
     `missing` are subsets that the metric counts but that have no result: the value is then one of
-    the others.
+    the others. `doubt` says why the value may not be what its name says.
     """
 
     value: float | None
@@ -39,6 +39,7 @@ class MetricValue:
     versions: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    doubt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,19 @@ def newest(files: Iterable[ResultFile]) -> tuple[Measured, ...]:
         for entry in file.entries:
             found[entry.task] = Measured(entry, file)
     return tuple(found.values())
+
+
+def without_partial(result: Aggregate) -> Aggregate:
+    """The same without the values that lack subsets: each is of something else than its name."""
+    values = {
+        name: replace(
+            value, value=None, why=f"no result for the subsets {', '.join(value.missing)}"
+        )
+        if value.missing and value.value is not None
+        else value
+        for name, value in result.values.items()
+    }
+    return replace(result, values=values)
 
 
 def as_json(result: Aggregate, model: str) -> dict[str, Any]:
@@ -151,6 +165,7 @@ def _metric_value(computed: Computed) -> MetricValue:
         versions=tuple(sorted({_version(file) for file in files.values()})),
         tasks=tuple(one.entry.task for one in computed.used),
         missing=computed.missing,
+        doubt=computed.doubt,
     )
 
 

@@ -50,6 +50,8 @@ class Standing:
     """Whether nothing is under way that may still change it."""
     why: str = ""
     """Why it is not done."""
+    stale: bool = False
+    """It was made under other settings than those submitted last."""
     files: tuple[ResultFile, ...] = ()
 
 
@@ -97,6 +99,7 @@ def _standing(
     newest, task = entries[-1]
     standing = Standing(task, newest.job, newest.last, finished=not newest.active)
     if _settings(newest.job) != _settings(latest):
+        standing.stale = True
         standing.why = (
             f"made under other settings (version {newest.job.settings_version or 'none'}) than "
             f"those submitted last (version {latest.settings_version or 'none'}): submit it again"

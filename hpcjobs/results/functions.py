@@ -27,12 +27,14 @@ class Computed:
 
     `used` are the entries that it was, or would have been, made from: none means that the task has
     no result with this metric. `missing` are subsets that the metric counts but that gave nothing.
+    `doubt` says why the value may not be what its name says, where nobody can know.
     """
 
     value: float | None
     why: str | None = None
     used: tuple[Measured, ...] = ()
     missing: tuple[str, ...] = ()
+    doubt: str | None = None
 
 
 AggregateFunction = Callable[[Metric, str, Sequence[Measured]], Computed]
@@ -58,8 +60,11 @@ def micro_average(metric: Metric, task: str, measured: Sequence[Measured]) -> Co
     if not used:
         return Computed(None, _no_metric([name], task, found[0].entry))
     seen = {_subset(one) for one in used}
-    expected = metric.subsets or [_subset(one) for one in found]
+    expected = dict.fromkeys([*(metric.expected or metric.subsets), *map(_subset, found)])
     missing = tuple(subset for subset in expected if subset not in seen)
+    doubt = None
+    if not metric.expected and not metric.subsets and seen != {""}:
+        doubt = f"no list says which subsets {task} has; these have a result: {_some(sorted(seen))}"
     weights = [one.entry.samples for one in used if one.entry.samples is not None]
     if len(weights) < len(used):
         uncounted = [one.entry.task for one in used if one.entry.samples is None]
@@ -69,7 +74,7 @@ def micro_average(metric: Metric, task: str, measured: Sequence[Measured]) -> Co
         return Computed(None, f"the results for {task} have no samples", used, missing)
     values = [one.entry.metrics[name] for one in used]
     weighted = sum(weight * value for weight, value in zip(weights, values, strict=True))
-    return Computed(weighted / sum(weights), None, used, missing)
+    return Computed(weighted / sum(weights), None, used, missing, doubt)
 
 
 FUNCTIONS: dict[str, AggregateFunction] = {
@@ -105,6 +110,8 @@ def _subset(measured: Measured) -> str:
 
 
 def _no_metric(names: Sequence[str], task: str, entry: Entry) -> str:
+    if faults := [entry.faults[name] for name in names if name in entry.faults]:
+        return "; ".join(faults)
     return f"the result of {task} has no {_some(names)} (it has {_some(list(entry.metrics))})"
 
 

@@ -7,48 +7,49 @@ Only what is named here is taken: config_general also holds the API key, in clea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
-from hpcjobs.errors import printable
 from hpcjobs.results.result_file import (
     Content,
     Entry,
+    ForeignError,
     ResultError,
     count,
     duration,
     finite,
     mapping,
-    metric_value,
+    metric_values,
     split_subset,
 )
 
 _STDERR = "_stderr"
 
 
-def read(document: Mapping[str, Any]) -> Content:
-    """What the file's JSON object says; averages over tasks are left out.
+def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
+    """What the file's JSON object says; averages over tasks are left out, and tasks that are known.
 
     Raises:
-        ResultError: a part is missing or of another shape, a number is none, or no task is there.
+        ResultError: a part is missing or of another shape, or no task is there.
     """
     if "config_general" not in document:
-        raise ResultError("not a result of lighteval: config_general is missing")
+        raise ForeignError("not a result of lighteval: config_general is missing")
     general = mapping(document["config_general"], "config_general")
     configs = mapping(document.get("config_tasks"), "config_tasks")
     results = mapping(document.get("results"), "results")
     entries = tuple(
-        _entry(task, mapping(values, f"the result of {printable(task)}"), configs)
+        _entry(task, mapping(values, "the result of", task), configs)
         for task, values in results.items()
-        if not _is_average(task)
+        if task not in known and not _is_average(task)
     )
-    if not entries:
+    if not entries and all(map(_is_average, results)):
         raise ResultError("it holds no results")
     return Content(
         model=_model(general),
         entries=entries,
         version=_version(general),
         seconds=_seconds(general),
+        limit=finite(general.get("max_samples")),
     )
 
 
@@ -58,13 +59,9 @@ def _is_average(task: str) -> bool:
 
 
 def _entry(task: str, values: Mapping[str, Any], configs: Mapping[str, Any]) -> Entry:
-    metrics = {
-        name: metric_value(value, task, name)
-        for name, value in values.items()
-        if not name.endswith(_STDERR)
-    }
-    if not metrics:
-        raise ResultError(f"the result of {printable(task)} has no metric")
+    metrics, faults = metric_values(
+        {name: value for name, value in values.items() if not name.endswith(_STDERR)}, task
+    )
     stderrs = {
         name.removesuffix(_STDERR): number
         for name, value in values.items()
@@ -72,13 +69,14 @@ def _entry(task: str, values: Mapping[str, Any], configs: Mapping[str, Any]) -> 
     }
     config = configs.get(task, configs.get(task.rpartition("|")[0]))
     if not isinstance(config, dict):
-        return Entry(task, metrics, stderrs)
+        return Entry(task, metrics, stderrs, faults=faults)
     return Entry(
         task,
         metrics,
         stderrs,
         samples=count(config.get("effective_num_docs")),
         original=count(config.get("original_num_docs")),
+        faults=faults,
     )
 
 
@@ -87,7 +85,7 @@ def _model(general: Mapping[str, Any]) -> str:
     if model is None and isinstance(general.get("model_config"), dict):
         model = general["model_config"].get("model_name")
     if not isinstance(model, str) or not model:
-        raise ResultError("config_general does not name the model")
+        raise ForeignError("config_general does not name the model")
     return model
 
 

@@ -6,41 +6,41 @@ the task. Groups stand among the tasks, some of them without any metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
-from hpcjobs.errors import printable
 from hpcjobs.results.result_file import (
     Content,
     Entry,
+    ForeignError,
     ResultError,
     count,
     duration,
     finite,
     mapping,
-    metric_value,
+    metric_values,
 )
 
 _STDERR = "_stderr"
 
 
-def read(document: Mapping[str, Any]) -> Content:
-    """What the file's JSON object says.
+def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
+    """What the file's JSON object says; tasks that are known are left out.
 
     Raises:
-        ResultError: a part is missing or of another shape, a number is none, or no task is there.
+        ResultError: a part is missing or of another shape, or no task is there.
     """
     if "config_general" in document or "config" not in document:
-        raise ResultError("not a result of lm_eval")
+        raise ForeignError("not a result of lm_eval")
     results = mapping(document.get("results"), "results")
     entries = []
     for task, values in results.items():
-        entry = _entry(task, mapping(values, f"the result of {printable(task)}"), document)
-        if entry.metrics:
+        if task in known:
+            continue
+        entry = _entry(task, mapping(values, "the result of", task), document)
+        if "" not in entry.faults or not _members(document, task):
             entries.append(entry)
-        elif not _members(document, task):
-            raise ResultError(f"the result of {printable(task)} has no metric")
-    if not entries:
+    if not entries and not any(task in known for task in results):
         raise ResultError("it holds no results")
     version = document.get("lm_eval_version")
     return Content(
@@ -48,11 +48,12 @@ def read(document: Mapping[str, Any]) -> Content:
         entries=tuple(entries),
         version=version if isinstance(version, str) else None,
         seconds=duration(document.get("total_evaluation_time_seconds")),
+        limit=finite(mapping(document["config"], "config").get("limit")),
     )
 
 
 def _entry(task: str, values: Mapping[str, Any], document: Mapping[str, Any]) -> Entry:
-    metrics, stderrs = {}, {}
+    numbers, stderrs = {}, {}
     for key, value in values.items():
         name, comma, filter_name = key.partition(",")
         if not comma:
@@ -61,13 +62,15 @@ def _entry(task: str, values: Mapping[str, Any], document: Mapping[str, Any]) ->
             if (number := finite(value)) is not None:  # `N/A` where there is none
                 stderrs[name.removesuffix(_STDERR) + comma + filter_name] = number
         else:
-            metrics[key] = metric_value(value, task, key)
+            numbers[key] = value
+    metrics, faults = metric_values(numbers, task)
     return Entry(
         task,
         metrics,
         stderrs,
         samples=_samples(document, task, "effective"),
         original=_samples(document, task, "original"),
+        faults=faults,
     )
 
 
@@ -96,13 +99,12 @@ def _members(document: Mapping[str, Any], task: str) -> list[str]:
 def _model(document: Mapping[str, Any]) -> str:
     """`model_name`, which early 0.4 versions did not write; they had it in the arguments only."""
     model = document.get("model_name")
-    config = document["config"]
-    if model is None and isinstance(config, dict):
-        arguments = config.get("model_args")
+    if model is None:
+        arguments = mapping(document["config"], "config").get("model_args")
         if isinstance(arguments, str):
             arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
         if isinstance(arguments, dict):
             model = arguments.get("model", arguments.get("pretrained"))
     if not isinstance(model, str) or not model:
-        raise ResultError("it does not name the model")
+        raise ForeignError("it does not name the model")
     return model

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hpcjobs.files import explained
 from hpcjobs.results import lighteval, lm_eval
 from hpcjobs.results.result_file import (
     Content,
+    ForeignError,
     Problem,
     ResultError,
     ResultFile,
@@ -22,7 +24,7 @@ from hpcjobs.results.result_file import (
     time_in_name,
 )
 
-Reader = Callable[[Mapping[str, Any]], Content]
+Reader = Callable[[Mapping[str, Any], Container[str]], Content]
 
 READERS: dict[str, Reader] = {"lighteval": lighteval.read, "lm_eval": lm_eval.read}
 
@@ -46,7 +48,7 @@ def find_result_files(directory: Path) -> list[Path]:
 
 
 def read_result_file(path: Path, framework: str) -> ResultFile:
-    """One result file of a framework.
+    """One result file of a framework, all of whose numbers are numbers.
 
     Raises:
         ResultError: its name tells no time, or it cannot be read whole, or is of another shape.
@@ -54,11 +56,22 @@ def read_result_file(path: Path, framework: str) -> ResultFile:
     """
     if framework not in READERS:
         raise unknown("framework", framework, READERS)
+    file = _read(path, framework)
+    for entry in file.entries:
+        for why in entry.faults.values():
+            raise ResultError(why, where=str(path))
+    return file
+
+
+def _read(path: Path, framework: str | None, known: Container[str] = ()) -> ResultFile:
+    """One result file, its faulty numbers told apart; without a framework, by its shape."""
     try:
         at = time_in_name(path.name)
-        content = READERS[framework](_json_object(path))
+        document = _json_object(path)
+        framework = framework or _framework_of(document)
+        content = READERS[framework](document, known)
     except ResultError as error:
-        raise ResultError(error.what, where=str(path), expected=error.expected) from error
+        raise type(error)(error.what, where=str(path), expected=error.expected) from error
     return ResultFile(
         path=path,
         framework=framework,
@@ -67,7 +80,16 @@ def read_result_file(path: Path, framework: str) -> ResultFile:
         at=at,
         seconds=content.seconds,
         entries=content.entries,
+        limit=content.limit,
     )
+
+
+def _framework_of(document: Mapping[str, Any]) -> str:
+    if "config_general" in document:
+        return "lighteval"
+    if "config" in document and "results" in document:
+        return "lm_eval"
+    raise ForeignError("not a result of lighteval (no config_general) or lm_eval (no config)")
 
 
 def read_task_results(directory: Path, framework: str, models: Collection[str]) -> TaskResults:
@@ -77,34 +99,62 @@ def read_task_results(directory: Path, framework: str, models: Collection[str]) 
         StorageError: a directory cannot be listed.
         InputError: the framework is not known.
     """
-    return _read_all(find_result_files(directory), framework, models)
+    paths = find_result_files(directory)
+    return _read_all(paths, lambda path: read_result_file(path, framework), models)
 
 
-def read_tree(directory: Path, model: str, framework: str = "lighteval") -> TaskResults:
+def read_tree(directory: Path, model: str) -> TaskResults:
     """The result files that lie in one directory, not below it, and are of the model.
+
+    Each is read by its shape. A number that is none takes away only itself, not its whole file: it
+    stands among the entry's faults. Only the newest entry of each task is kept, and the files that
+    have one, so that a tree of any length fits into memory.
 
     Raises:
         StorageError: the directory cannot be listed.
-        InputError: the framework is not known.
     """
-    paths = [path for path in find_result_files(directory) if path.parent == directory]
-    return _read_all(paths, framework, {model})
+    with explained("list", directory), os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if _is_result_name(entry.name)]
+    newest_first = sorted(names, key=_time_or_none, reverse=True)
+    known: set[str] = set()
+
+    def read(path: Path) -> ResultFile:
+        file = _read(path, None, known)
+        if file.model == model:
+            known.update(entry.task for entry in file.entries)
+        return file
+
+    found = _read_all((directory / name for name in newest_first), read, {model})
+    files = tuple(file for file in reversed(found.files) if file.entries)
+    return TaskResults(files, tuple(sorted(found.problems, key=lambda one: one.path)))
 
 
-def _read_all(paths: Iterable[Path], framework: str, models: Collection[str]) -> TaskResults:
+def _read_all(
+    paths: Iterable[Path], read: Callable[[Path], ResultFile], models: Collection[str]
+) -> TaskResults:
     files, problems = [], []
     for path in paths:
         try:
-            file = read_result_file(path, framework)
+            file = read(path)
         except ResultError as error:
             expected = f" (expected: {error.expected})" if error.expected else ""
-            problems.append(Problem(path, error.what + expected))
+            ours = not isinstance(error, ForeignError)
+            problems.append(Problem(path, error.what + expected, ours))
             continue
         if file.model in models:
             files.append(file)
         else:
-            problems.append(Problem(path, f"is of another model: {printable(file.model)}"))
+            why = f"is of another model: {printable(file.model)}"
+            problems.append(Problem(path, why, ours=False))
     return TaskResults(tuple(files), tuple(problems))
+
+
+def _time_or_none(name: str) -> tuple[datetime, str]:
+    """For sorting: files without a time first."""
+    try:
+        return time_in_name(name), name
+    except ForeignError:
+        return datetime.min, name
 
 
 def _is_result_name(name: str) -> bool:
@@ -122,7 +172,7 @@ def _json_object(path: Path) -> Mapping[str, Any]:
         if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN):
             raise StorageError(f"cannot read {path}: {error.strerror}") from error
         raise ResultError(f"it cannot be read: {error.strerror or error}") from error
-    if not data.strip():
+    if not data or data.isspace():
         raise ResultError("it is empty")
     try:
         value = json.loads(data.decode())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +11,27 @@ from hpcjobs import __version__
 from hpcjobs.config.metrics import Metric, MetricTable
 from hpcjobs.files import write_json
 from hpcjobs.markers import read_markers
-from hpcjobs.results.aggregate import NO_VALUE, Aggregate, MetricValue, aggregate, as_json
+from hpcjobs.results.aggregate import Aggregate, MetricValue, aggregate, as_json, without_partial
 from hpcjobs.results.collect import Collected, Standing
+from hpcjobs.results.functions import FUNCTIONS, AggregateFunction
 from hpcjobs.workspace import Workspace
 
 FILE_NAME = "aggregated_results.json"
 
 
-def aggregate_collected(table: MetricTable, collected: Collected) -> Aggregate:
+def aggregate_collected(
+    table: MetricTable,
+    collected: Collected,
+    functions: Mapping[str, AggregateFunction] = FUNCTIONS,
+) -> Aggregate:
     """The numbers of one evaluation.
 
     A value that lacks subsets would be the average of something else than its name says: it has no
     value here, and says why.
     """
     files = [file for standing in collected.standings for file in standing.files]
-    return aggregate(table, files, {metric.set for metric in _asked_for(table, collected)} or None)
+    sets = {metric.set for metric in _asked_for(table, collected)} or None
+    return without_partial(aggregate(table, files, sets, functions))
 
 
 def as_document(
@@ -33,14 +41,15 @@ def as_document(
 
     It is complete if every task that was submitted is done and every value made of them is there.
     """
-    partial = {name: value for name, value in result.values.items() if value.missing}
     document = as_json(result, collected.evaluation.name)
-    for name in partial:
-        document["results"][name] = NO_VALUE
-    document["overall"] = ",".join(str(value) for value in document["results"].values())
     asked_for = [one.name for one in _asked_for(table, collected) if one.name in result.values]
     waiting = [one for one in collected.standings if not one.done and not one.finished]
     failed = [one for one in collected.standings if not one.done and one.finished]
+    sources = {
+        file.path: _Source(one, _server_version(workspace, one))
+        for one in collected.standings
+        for file in one.files
+    }
     document["custom_settings"] = {
         "path": collected.settings_path,
         "name": collected.evaluation.settings_name,
@@ -50,24 +59,36 @@ def as_document(
         "version": __version__,
         "complete": not waiting
         and not failed
-        and not any(document["results"][name] == NO_VALUE for name in asked_for),
+        and not any(result.values[name].value is None for name in asked_for),
         "max_samples": collected.evaluation.max_samples,
         "missing": {
-            name: _why_missing(value)
+            name: value.why or "no result"
             for name, value in result.values.items()
-            if document["results"][name] == NO_VALUE
+            if value.value is None
         },
         "unfinished": {one.task.key: one.why for one in waiting},
         "failed": {one.task.key: one.why for one in failed},
-        "suspect": {},
+        "suspect": {name: value.doubt for name, value in result.values.items() if value.doubt},
         "not_in_any_metric": list(result.unused),
         "values": {
-            name: _provenance(workspace, collected, value)
+            name: _provenance(workspace, sources, value)
             for name, value in result.values.items()
             if value.files
         },
     }
     return document
+
+
+def made_from(value: MetricValue, shown: Callable[[Path], str]) -> dict[str, Any]:
+    """What a value was made from, as far as its files tell."""
+    return {
+        "files": [shown(path) for path in value.files],
+        "tasks": list(value.tasks),
+        "samples": value.samples,
+        "at": value.at.isoformat() if value.at else None,
+        "seconds": value.seconds,
+        "versions": list(value.versions),
+    }
 
 
 def write_report(workspace: Workspace, collected: Collected, document: dict[str, Any]) -> Path:
@@ -81,9 +102,8 @@ def write_report(workspace: Workspace, collected: Collected, document: dict[str,
     return path
 
 
-def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
-    """The metrics of the tasks that were submitted, evaluated or not."""
-    scripts = {one.task.script for one in collected.standings}
+def metrics_of(table: MetricTable, scripts: Collection[str]) -> list[Metric]:
+    """The metrics that are made of the tasks of these script names."""
     return [
         metric
         for metric in table.metrics
@@ -94,43 +114,44 @@ def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
     ]
 
 
+def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
+    """The metrics of the tasks that were submitted, evaluated or not."""
+    return metrics_of(table, {one.task.script for one in collected.standings})
+
+
 def _script_of(key: str) -> str:
     """The table's name of a raw task key: `swallow|aime|0` is `aime`."""
     parts = key.split("|")
     return parts[1] if len(parts) > 1 else key
 
 
-def _why_missing(value: MetricValue) -> str:
-    if value.missing:
-        return f"no result for the subsets {', '.join(value.missing)}"
-    return value.why or "no result"
+@dataclass(frozen=True)
+class _Source:
+    """Where a result file comes from."""
+
+    standing: Standing
+    server_version: str
 
 
-def _provenance(workspace: Workspace, collected: Collected, value: MetricValue) -> dict[str, Any]:
-    sources = [
-        one for one in collected.standings if {file.path for file in one.files} & set(value.files)
-    ]
+def _provenance(
+    workspace: Workspace, sources: Mapping[Path, _Source], value: MetricValue
+) -> dict[str, Any]:
+    by_task = {one.standing.task.key: one for one in (sources[path] for path in value.files)}
+    servers = (one.server_version for one in by_task.values() if one.server_version)
     return {
-        "files": [workspace.shown(path) for path in value.files],
-        "tasks": list(value.tasks),
-        "samples": value.samples,
-        "at": value.at.isoformat() if value.at else None,
-        "seconds": value.seconds,
-        "versions": [*value.versions, *_server_versions(workspace, sources)],
-        "jobs": [_job_of(one) for one in sources],
-        "settings": {one.task.key: dict(one.task.settings) for one in sources},
+        **made_from(value, workspace.shown),
+        "versions": [*value.versions, *dict.fromkeys(servers)],
+        "jobs": [_job_of(one.standing) for one in by_task.values()],
+        "settings": {key: dict(one.standing.task.settings) for key, one in by_task.items()},
     }
 
 
-def _server_versions(workspace: Workspace, sources: list[Standing]) -> list[str]:
-    """What served the model, as the jobs told."""
-    found = []
-    for one in sources:
-        if one.attempt is not None:
-            markers = read_markers(workspace.attempt(one.job.id, one.attempt.number))
-            if markers.server_version is not None:
-                found.append(markers.server_version.value)
-    return list(dict.fromkeys(found))
+def _server_version(workspace: Workspace, standing: Standing) -> str:
+    """What served the model, as the job told; empty if it did not."""
+    if standing.attempt is None:
+        return ""
+    markers = read_markers(workspace.attempt(standing.job.id, standing.attempt.number))
+    return markers.server_version.value if markers.server_version is not None else ""
 
 
 def _job_of(standing: Standing) -> str:

@@ -11,12 +11,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hpcjobs.errors import ExitCode, HpcjobsError, printable
 
-_NAME = re.compile(r"results_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(\.\d{1,6})?\.json")
+_NAME = re.compile(
+    r"results_(\d{4})-(\d\d)-(\d\d)T(\d\d)-(\d\d)-(\d\d)(?:\.(\d{1,6}))?\.json", re.ASCII
+)
 
 
 class ResultError(HpcjobsError):
@@ -25,12 +28,18 @@ class ResultError(HpcjobsError):
     exit_code = ExitCode.SOME_FAILED
 
 
+class ForeignError(ResultError):
+    """A file is no result of the evaluator, or tells no time or model: nothing is lost by it."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """The numbers of one task, or of one subset of it.
 
     `task` is the evaluator's own key (`swallow|mmlu_english:anatomy|0`, `demo_capitals`).
     `samples` is how many were evaluated, `original` how many the data set has; None: not told.
+    `faults` say of metrics that are no finite numbers what they are instead; under the empty name,
+    what is wrong with the entry as a whole.
     """
 
     task: str
@@ -38,16 +47,22 @@ class Entry:
     stderrs: Mapping[str, float] = field(default_factory=dict)
     samples: int | None = None
     original: int | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Content:
-    """What stands inside a result file; `seconds` is the time that the evaluator took."""
+    """What stands inside a result file.
+
+    `seconds` is the time that the evaluator took; `limit` how many samples of a task it was told to
+    evaluate at most (a share of them below 1), None: all.
+    """
 
     model: str
     entries: tuple[Entry, ...]
     version: str | None = None
     seconds: float | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,14 +80,19 @@ class ResultFile:
     at: datetime
     seconds: float | None
     entries: tuple[Entry, ...]
+    limit: float | None = None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that does not count, and why."""
+    """A file that does not count, and why.
+
+    `ours` is False where it was read and is nothing of this model's: nothing is lost then.
+    """
 
     path: Path
     why: str
+    ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,18 +107,21 @@ def time_in_name(name: str) -> datetime:
     """The time in `results_2025-08-01T01-20-16.724248.json`; the fraction may be missing.
 
     Raises:
-        ResultError: there is none.
+        ForeignError: there is none.
     """
     match = _NAME.fullmatch(name)
     try:
         if match:
-            text = match[1] + (match[2] or ".0")
-            return datetime.strptime(text, "%Y-%m-%dT%H-%M-%S.%f")
+            *parts, fraction = match.groups(default="0")
+            year, month, day, hour, minute, second = map(int, parts)
+            micro = int(fraction.ljust(6, "0"))
+            return datetime(year, month, day, hour, minute, second, micro)
     except ValueError:
         pass
-    raise ResultError("its name tells no time", expected="results_YYYY-MM-DDTHH-MM-SS.ffffff.json")
+    raise ForeignError("its name tells no time", expected="results_YYYY-MM-DDTHH-MM-SS.ffffff.json")
 
 
+@lru_cache(maxsize=65536)
 def split_subset(task: str) -> tuple[str, str]:
     """A lighteval key without its subset, and the subset, which may be empty.
 
@@ -112,29 +135,30 @@ def split_subset(task: str) -> tuple[str, str]:
     return "|".join(parts), subset
 
 
-def mapping(value: Any, name: str) -> Mapping[str, Any]:
-    """`value` if it is a JSON object; `name` says what it should be.
+def mapping(value: Any, name: str, task: str | None = None) -> Mapping[str, Any]:
+    """`value` if it is a JSON object; `name`, and the task, say what it should be.
 
     Raises:
         ResultError: it is something else, or missing.
     """
     if not isinstance(value, dict):
-        raise ResultError(f"{name} is missing" if value is None else f"{name} is not an object")
+        shown = name if task is None else f"{name} {printable(task)}"
+        raise ResultError(f"{shown} is missing" if value is None else f"{shown} is not an object")
     return value
 
 
-def metric_value(value: Any, task: str, metric: str) -> float:
-    """A finite number, left as int or float.
-
-    Raises:
-        ResultError: it is NaN, infinite, or no number.
-    """
-    if (number := finite(value)) is None:
-        raise ResultError(
-            f"the metric {printable(metric)} of {printable(task)} is {_shown(value)}",
-            expected="a finite number",
-        )
-    return number
+def metric_values(values: Mapping[str, Any], task: str) -> tuple[dict[str, float], dict[str, str]]:
+    """The finite numbers, left as int or float, and what the others are (see Entry.faults)."""
+    metrics: dict[str, float] = {}
+    faults: dict[str, str] = {}
+    for name, value in values.items():
+        if (number := finite(value)) is None:
+            faults[name] = f"the metric {printable(name)} of {printable(task)} is {_shown(value)}"
+        else:
+            metrics[name] = number
+    if not values:
+        faults[""] = f"the result of {printable(task)} has no metric"
+    return metrics, faults
 
 
 def finite(value: Any) -> float | None:

@@ -45,7 +45,17 @@ QUICK = {  # what a command must not import, since it costs a cold disk seconds
     ("status",): ("jinja2", "dotenv", "hpcjobs.render", "hpcjobs.results.aggregate"),
     ("status", "--help"): ("yaml", "jinja2", "dotenv", "hpcjobs.observe"),
 }
-NEVER = ("pandas", "numpy", "pydantic", "rich", "submitit", "requests", "torch", "sqlite3")
+NEVER = (
+    "pandas",
+    "pyarrow",
+    "numpy",
+    "pydantic",
+    "rich",
+    "submitit",
+    "requests",
+    "torch",
+    "sqlite3",
+)
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PARTS = {name for line in FLOW for name in line} | {APART}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpcjobs.errors import ExitCode, StorageError
-from hpcjobs.files import make_directory, write_atomic, write_json, write_once
+from hpcjobs.files import make_directory, replacing, write_atomic, write_json, write_once
 
 Break = Callable[[str, int], None]
 
@@ -151,3 +151,30 @@ def test_of_many_that_make_a_file_one_does(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [str(number) for number in made] == [(tmp_path / "a").read_text()]
+
+
+def test_a_stream_replaces_the_file_at_its_end_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    for content in ("old", "new\r\n\ud800"):
+        with replacing(path) as file:
+            file.write(content)
+            file.flush()
+            assert not path.exists() or path.read_text() == "old"
+    assert path.read_bytes() == b"new\r\n\\ud800"
+    assert [one.name for one in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_stream_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as file:
+        file.write("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_stream_into_what_is_no_directory_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot write"), replacing(tmp_path / "file/a.txt"):
+        pass

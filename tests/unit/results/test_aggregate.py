@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcjobs.config.metrics import Metric, MetricTable
+from hpcjobs.config.metrics import Metric, MetricTable, read_metrics
 from hpcjobs.errors import InputError
-from hpcjobs.results.aggregate import MetricValue, aggregate, as_json
+from hpcjobs.results.aggregate import MetricValue, aggregate, as_json, without_partial
 from hpcjobs.results.functions import FUNCTIONS, Computed
 from hpcjobs.results.result_file import Entry, ResultFile
 
@@ -90,6 +90,37 @@ def test_micro_average_names_the_subsets_that_it_lacks() -> None:
     metric = Metric("m", "micro_average", ("s|t|0",), ("em",), subsets=("a", "b", "c"))
     value = value_of(metric, result(entry("s|t:b|0", 0.25), Entry("s|t:c|0", {"f1": 1.0})))
     assert (value.value, value.missing) == (0.25, ("a", "c"))
+
+
+def test_a_missing_subset_is_noticed_by_what_the_parts_list(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.yaml"
+    path.write_text(
+        "metrics:\n"
+        "- {name: all, aggregate: micro_average, task: s|t|0, metric: em}\n"
+        "- {name: part, aggregate: micro_average, task: s|t|0, metric: em, subsets: p}\n"
+        "- {name: rest, aggregate: micro_average, task: s|t|0, metric: em, subsets: r}\n"
+        "- {name: other, aggregate: micro_average, task: s|u|0, metric: em, subsets: o}\n"
+        "subsets: {p: [a, b], r: [c], o: [z]}\n"
+    )
+    found = [entry("s|t:a|0", 0.25), entry("s|t:b|0", 0.75), entry("s|t:extra|0", 0.5)]
+    made = aggregate(read_metrics(path), [result(*found)], None)
+    assert made.values["all"].missing == ("c",)
+    assert made.values["part"].missing == ()
+    assert made.values["rest"].why == "no result for s|t|0"
+    assert made.values["all"].doubt is None
+    strict = without_partial(made).values
+    assert (strict["all"].value, strict["all"].why) == (None, "no result for the subsets c")
+    assert strict["part"].value == 0.5
+
+
+def test_where_no_list_names_the_subsets_the_value_is_doubted() -> None:
+    value = value_of(MICRO, result(entry("s|t:a|0"), entry("s|t:b|0")))
+    assert value.value == 0.5
+    assert value.doubt == "no list says which subsets s|t|0 has; these have a result: a, b"
+
+
+def test_a_task_without_subsets_is_not_doubted() -> None:
+    assert value_of(MICRO, result(entry("s|t|0"))).doubt is None
 
 
 def test_micro_average_of_uncounted_samples_is_no_number() -> None:

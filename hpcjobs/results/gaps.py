@@ -1,0 +1,145 @@
+"""What lacks for models × tasks: missing, failed, stale or suspect, or still under way.
+
+Wanted are, for every evaluation, the tasks that were submitted for any of them (trial runs apart),
+or those that are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hpcjobs.config.metrics import MetricTable
+from hpcjobs.config.settings import merged, read_model_settings
+from hpcjobs.config.submissions import Submission
+from hpcjobs.errors import InputError
+from hpcjobs.model import Job, TaskRun
+from hpcjobs.results.aggregate import Aggregate
+from hpcjobs.results.collect import Collected, Standing
+from hpcjobs.results.report import metrics_of
+from hpcjobs.workspace import Workspace
+
+MISSING = "missing"
+"""Never submitted."""
+FAILED = "failed"
+STALE = "stale"
+"""Its settings have changed since."""
+SUSPECT = "suspect"
+"""It is done, and a value made of it is missing or in doubt."""
+UNDER_WAY = "under way"
+
+TaskSettings = Mapping[str, Mapping[str, object]]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A task of an evaluation that has no value to rely on; `row` would submit it again."""
+
+    state: str
+    row: Submission
+
+
+def wanted_tasks(found: Sequence[Collected], one: Collected) -> list[str]:
+    """The tasks that were submitted for any model, as full runs or as trials like this one."""
+    samples = one.evaluation.max_samples
+    alike = [other for other in found if other.evaluation.max_samples == samples]
+    return list(dict.fromkeys(s.task.key for other in alike for s in other.standings))
+
+
+def find_gaps(
+    workspace: Workspace,
+    table: MetricTable,
+    task_settings: TaskSettings,
+    collected: Collected,
+    result: Aggregate,
+    wanted: Sequence[str],
+) -> list[Gap]:
+    """The gaps of one evaluation, in the order of the wanted tasks.
+
+    Args:
+        workspace: where the model's settings are, as they are now.
+        table: the metrics.
+        task_settings: the settings of the tasks, as they are now.
+        collected: where its tasks stand.
+        result: its numbers.
+        wanted: keys of tasks.
+    """
+    standings = {one.task.key: one for one in collected.standings}
+    latest = max(collected.standings, key=_submitted).job
+    gaps = []
+    for key in wanted:
+        standing = standings.get(key)
+        if standing is None:
+            gaps.append(_gap(MISSING, "never submitted", latest, key))
+            continue
+        state, why = _state(workspace, table, task_settings, standing, result)
+        if state:
+            gaps.append(_gap(state, why, standing.job, key))
+    return gaps
+
+
+def _state(
+    workspace: Workspace,
+    table: MetricTable,
+    task_settings: TaskSettings,
+    standing: Standing,
+    result: Aggregate,
+) -> tuple[str, str]:
+    if not standing.finished:
+        return UNDER_WAY, standing.why
+    if standing.stale:
+        return STALE, standing.why
+    if not standing.done:
+        return FAILED, standing.why
+    if changed := _changed(workspace, task_settings, standing.job, standing.task):
+        return STALE, changed
+    whys = []
+    for metric in metrics_of(table, [standing.task.script]):
+        value = result.values.get(metric.name)
+        if value is None:
+            continue
+        if value.value is None:
+            whys.append(f"{metric.name}: {value.why}")
+        elif value.doubt:
+            whys.append(f"{metric.name}: {value.doubt}")
+    return (SUSPECT, "; ".join(whys)) if whys else ("", "")
+
+
+def _changed(workspace: Workspace, task_settings: TaskSettings, job: Job, run: TaskRun) -> str:
+    """How the settings differ from those it was evaluated with; empty if they do not."""
+    try:
+        settings = read_model_settings(workspace, job.model, job.settings_name)
+    except InputError as error:
+        return f"its settings cannot be read any more: {error.what}"
+    now = merged(settings.values, task_settings.get(run.script, {}))
+    differences = [
+        f"{key} {_shown(run.settings.get(key))} -> {_shown(now.get(key))}"
+        for key in sorted({*now, *run.settings})
+        if now.get(key) != run.settings.get(key)
+    ]
+    if settings.version != job.settings_version:
+        differences.insert(0, f"version {job.settings_version} -> {settings.version}")
+    return f"its settings have changed since: {', '.join(differences)}" if differences else ""
+
+
+def _shown(value: object) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _gap(state: str, why: str, job: Job, key: str) -> Gap:
+    row = Submission(
+        model=job.model,
+        task=key,
+        service=job.service,
+        node=job.node,
+        provider=job.provider,
+        settings=job.settings_name,
+        max_samples=job.max_samples,
+        state=state,
+        why=why,
+    )
+    return Gap(state, row)
+
+
+def _submitted(standing: Standing) -> float:
+    return standing.attempt.submitting_at if standing.attempt else 0.0

@@ -1,0 +1,175 @@
+"""Single samples of an evaluation: prompt, answers, gold and scores, as a stream.
+
+lighteval leaves them in Parquet (`--save-details`), lm_eval in JSONL (`--log_samples`). A file is
+never held in memory as a whole.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpcjobs.errors import InputError, printable
+from hpcjobs.files import explained
+
+_NAME = re.compile(
+    r"(?:details|samples)_(?P<task>.+)_(?P<time>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)"
+    r"\.(?:parquet|jsonl)"
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question put to a model.
+
+    `answers` are several where it was asked several times. `scores` are by the name of the metric,
+    with lm_eval's filter (`exact_match,strip`).
+    """
+
+    id: str
+    task: str
+    prompt: str
+    answers: tuple[str, ...]
+    gold: tuple[str, ...]
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Characters of its longest answer."""
+        return max(map(len, self.answers), default=0)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no answer, or one of them is blank."""
+        return not self.answers or any(not answer.strip() for answer in self.answers)
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """A file of samples, and the evaluator's key of their task."""
+
+    path: Path
+    task: str
+    time: str
+
+
+def find_sample_files(directory: Path) -> list[SampleFile]:
+    """The files of samples below a directory, by task; of several of a task, the newest.
+
+    Raises:
+        StorageError: a directory cannot be listed.
+    """
+    newest: dict[str, SampleFile] = {}
+    with explained("list", directory):
+        for place, directories, names in os.walk(directory, onerror=_raise):
+            directories[:] = [name for name in directories if not name.startswith(".")]
+            for name in names:
+                if match := _NAME.fullmatch(name):
+                    one = SampleFile(Path(place, name), match["task"], match["time"])
+                    if one.task not in newest or newest[one.task].time < one.time:
+                        newest[one.task] = one
+    return [newest[task] for task in sorted(newest)]
+
+
+def read_samples(files: Iterable[SampleFile]) -> Iterator[Sample]:
+    """The samples of all files, one after the other.
+
+    Raises:
+        ResultError: a file cannot be read whole, or is of an unknown shape.
+        InputError: what reads Parquet is not installed.
+        StorageError: a file cannot be opened.
+    """
+    for file in files:
+        if file.path.suffix == ".jsonl":
+            from hpcjobs.results.lm_eval_samples import read
+        else:
+            from hpcjobs.results.lighteval_samples import read
+        yield from read(file.path, file.task)
+
+
+def score_of(sample: Sample, metrics: Iterable[str]) -> tuple[str, float] | None:
+    """Name and value of the first of these metrics that the sample has, else of its first."""
+    for name in (*metrics, *sample.scores):
+        if name in sample.scores:
+            return name, sample.scores[name]
+    return None
+
+
+def is_wrong(sample: Sample, metrics: Iterable[str]) -> bool:
+    """Whether its score is not the full one, 1.
+
+    Raises:
+        InputError: its score is not between 0 and 1: there is no right and wrong.
+    """
+    found = score_of(sample, metrics)
+    if found is None:
+        return False
+    name, value = found
+    if not 0 <= value <= 1:
+        raise InputError(
+            f"the metric {printable(name)} of {printable(sample.task)} is {value:g}: it does not "
+            "tell right from wrong",
+            where="--wrong",
+            do="choose another by --metric NAME",
+        )
+    return value < 1
+
+
+class Longest:
+    """Keeps the samples with the longest answers, and no others."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._added = count, 0
+        self._kept: list[tuple[int, int, Sample]] = []
+
+    def add(self, sample: Sample) -> None:
+        """Keep it if it is among the longest so far; of equals, the first."""
+        self._added += 1
+        entry = (sample.length, -self._added, sample)
+        if len(self._kept) < self._count:
+            heapq.heappush(self._kept, entry)
+        elif entry > self._kept[0]:
+            heapq.heapreplace(self._kept, entry)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (entry[2] for entry in sorted(self._kept, reverse=True))
+
+
+def matching(
+    samples: Iterable[Sample], conditions: Iterable[Callable[[Sample], bool]]
+) -> Iterator[Sample]:
+    """Those that meet all conditions."""
+    wanted = list(conditions)
+    return (sample for sample in samples if all(meets(sample) for meets in wanted))
+
+
+def conversation(messages: object) -> str:
+    """A prompt as text: one message as it is, several with their roles before them."""
+    if isinstance(messages, str):
+        return messages
+    if not isinstance(messages, list):
+        return ""
+    parts = [
+        (str(one.get("role", "")), str(one.get("content", "")))
+        for one in messages
+        if isinstance(one, dict)
+    ]
+    if len(parts) == 1:
+        return parts[0][1]
+    return "\n".join(f"[{role}] {content}" for role, content in parts)
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """What should be a list of texts, whatever it is."""
+    if value is None:
+        return ()
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(item if isinstance(item, str) else str(item) for item in items)
+
+
+def _raise(error: OSError) -> None:
+    raise error
