@@ -463,6 +463,8 @@ up() {
   make_users
   make_directories
   configure
+  # A living execd looks for a new master only after 30 s, a new execd at once; jobs outlive both.
+  running sge_qmaster || stop 15 sge_execd
   daemon qmaster
   wait_for sge_qmaster 60 master_answers
   settle
