@@ -239,7 +239,7 @@ ENVIRONMENT
   done
   echo "$host$names" >"$common/host_aliases"
   echo "$host" >"$common/act_qmaster"
-  echo testbed >"$common/cluster_name"
+  echo "testbed-$port" >"$common/cluster_name"
   cat >"$common/bootstrap" <<BOOTSTRAP
 admin_user $admin
 default_domain none
@@ -458,6 +458,11 @@ settle() { # what only a running master takes; the lag may change with every `up
   noted "$qconf" -Mconf "$forms/global"
 }
 
+exports() { # the clients below bin find it by themselves; other programs by these variables
+  cat "$etc/environment"
+  echo "export PATH=$bin:\$PATH"
+}
+
 up() {
   install_packages
   make_users
@@ -470,7 +475,7 @@ up() {
   settle
   daemon execd
   wait_for sge_execd 60 host_ready
-  echo "export PATH=$bin:\$PATH"
+  exports
 }
 
 # ---- down and status -----------------------------------------------------------------------------
@@ -516,7 +521,7 @@ status() {
       all=1
     fi
   done
-  [ "$all" -ne 0 ] || echo "export PATH=$bin:\$PATH"
+  [ "$all" -ne 0 ] || exports
   return "$all"
 }
 
