@@ -482,21 +482,31 @@ up() {
 
 # ---- down and status -----------------------------------------------------------------------------
 
-end_jobs() { # all processes of our jobs: shepherds, and whatever has the group of a job
-  local low high path found=1
+job_processes() { # prints the pids of our shepherds, and of whatever has the group of a job
+  local low high name pid
   read -r low high 2>/dev/null <"$etc/gids" || return 0
-  while [ -n "$found" ]; do # until none had a child meanwhile
-    found=''
-    for path in /proc/[0-9]*; do
-      case "$(cat "$path/comm" 2>/dev/null) $(readlink "$path/cwd" 2>/dev/null)" in
-        "sge_shepherd $spool/execd/"*) ;;
-        *) awk -v low="$low" -v high="$high" '
-            $1 == "State:" && $2 == "Z" { exit 1 }
-            $1 == "Groups:" { for (i = 2; i <= NF; i++) if ($i >= low && $i <= high) exit 0; exit 1 }
-          ' "$path/status" 2>/dev/null || continue ;;
+  { cat /proc/[0-9]*/status 2>/dev/null || true; } | awk -v low="$low" -v high="$high" '
+    $1 == "Name:" { name = $2 }
+    $1 == "State:" { state = $2 }
+    $1 == "Pid:" { pid = $2 }
+    $1 == "Groups:" && state != "Z" && state != "X" {
+      if (name == "sge_shepherd") print name, pid
+      for (i = 2; i <= NF; i++) if ($i >= low && $i <= high) { print "job", pid; break }
+    }' |
+    while read -r name pid; do
+      case $name$(readlink "/proc/$pid/cwd" 2>/dev/null) in
+        job* | "sge_shepherd$spool/execd/"*) echo "$pid" ;;
       esac
-      if kill -KILL "${path#/proc/}" 2>/dev/null; then found=1; fi
     done
+}
+
+end_jobs() { # until none is found that had a child meanwhile
+  local end=$((SECONDS + 20)) pids
+  while [ "$SECONDS" -lt "$end" ]; do
+    pids=$(job_processes)
+    [ -n "$pids" ] || return 0
+    # shellcheck disable=SC2086
+    kill -KILL $pids 2>/dev/null || true
     sleep 0.1
   done
 }
