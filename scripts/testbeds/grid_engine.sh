@@ -407,8 +407,9 @@ if [ -z "$binary" ] && [ -f "$script" ] && [ -r "$script" ]; then
   done < <(sed -n 's/^#\$//p' "$script")
 fi
 
-if [ -n "$group" ] && [ "$(id -u)" -ne 0 ]; then
-  id -nG | tr ' ' '\n' | grep -Fqx -e "$group" ||
+if [ -n "$group" ]; then
+  if [ "$(id -u)" -eq 0 ]; then getent group "$group"; else id -nG; fi |
+    tr ' :' '\n\n' | grep -Fqx -e "$group" ||
     reject ". group \"$group\" does not exist or you are not a member of it"
 fi
 [ -n "$walltime" ] || [ ! -r "$script" ] || reject '. h_rt must be specified.'
