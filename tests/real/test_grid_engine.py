@@ -27,7 +27,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_workspace import FINAL, REPOSITORY, ClusterWorkspace, missing, wait_until
+from cluster_workspace import REPOSITORY, ClusterWorkspace, missing, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -235,11 +235,22 @@ def _let_the_master_hang(bed: Testbed) -> dict[str, Any]:
     watched = bed.workspace("hung")
     watched.submit("acme/before")
     watched.wait_for("acme/before", "RUNNING")
-    other = bed.workspace("hung-too", submit_timeout=5)
+    late, never = (bed.workspace(name, submit_timeout=5) for name in ("hung-late", "hung-never"))
+    with _stopped_master(bed):
+        # A wrapper of the site that outlives us: the job is taken when we no longer listen.
+        late.wrap("qsub", 'setsid "$REAL" "$@" >/dev/null 2>&1 & exec sleep 60')
+        told = [late.submit("acme/while-hung", code=4)["unanswered"]]
+    with _stopped_master(bed):
+        told.append(never.submit("acme/while-hung", code=4)["unanswered"])
+        seen = watched.status()
+    return {"told": told, "seen": seen, "watched": watched, "never": never, "late": late}
+
+
+@contextmanager
+def _stopped_master(bed: Testbed) -> Iterator[None]:
     bed.signal(signal.SIGSTOP)
     try:
-        outcome = other.submit("acme/while-hung", code=4)
-        return {"outcome": outcome, "seen": watched.status(), "watched": watched, "other": other}
+        yield
     finally:
         bed.signal(signal.SIGCONT)
 
@@ -271,6 +282,7 @@ def ends(grid_engine: Testbed, hung: object, lagging: object) -> Workspace:
     workspace.submit(
         "acme/held", "acme/cancelled-while-pending", "acme/deleted-while-pending", option=HOLD
     )
+    workspace.submit("acme/notified", option="notify")
     frozen = workspace.wait_for("acme/frozen", "RUNNING")
     wait_until("it evaluates", lambda: list(Path(frozen["directory"]).glob("task.*.started")))
     grid_engine.kill(frozen["native_id"], "job_pid", signal.SIGSTOP)  # it cannot end itself
@@ -313,6 +325,15 @@ def test_a_running_job_is_cancelled(ends: Workspace) -> None:
     job = ends.wait_for("acme/cancelled", "RUNNING")
     ends.cancel(job)
     ends.wait_for("acme/cancelled", "CANCELLED")
+
+
+def test_a_job_with_notify_is_told_before_it_is_killed(ends: Workspace) -> None:
+    job = ends.wait_for("acme/notified", "RUNNING")
+    wait_until("it runs", (Path(job["directory"]) / "task.demo_capitals.started").exists)
+    ends.cancel(job)
+    job = ends.wait_for("acme/notified", "CANCELLED")
+    assert "stopped by signal USR2" in job["detail"]
+    assert (Path(job["directory"]) / "exit_code").exists()
 
 
 def test_a_pending_job_is_cancelled_though_no_record_of_it_ever_comes(ends: Workspace) -> None:
@@ -563,25 +584,18 @@ def _command_lines() -> str:
 def test_a_hung_master_makes_nothing_final_and_doubles_nothing(
     hung: Future[dict[str, Any]], shaken: Testbed
 ) -> None:
-    told = hung.result(timeout=120)
-    assert "qsub did not answer within 5 s" in told["outcome"]["unanswered"]
-    assert told["seen"]["acme/before"]["state"] == "UNKNOWN"
-    assert "qstat did not answer within" in told["seen"][""][0]
-    watched, other = told["watched"], told["other"]
-    watched.wait_for("acme/before", "RUNNING")
-    last: dict[str, Any] = {}
-
-    def settled() -> bool:
-        last.update(other.status()["acme/while-hung"])
-        return last["state"] in ("RUNNING", *FINAL)
-
-    wait_until("it was taken, or certainly was not", settled)
-    if last["state"] == "RUNNING":
-        assert other.submit("acme/while-hung")["kept"]
-    else:
-        assert last["reason"] == "SUBMIT_FAILED"
-        assert other.submit("acme/while-hung")["submitted"]
-    assert len(shaken.names()) == len(set(shaken.names())) == 2
+    found = hung.result(timeout=120)
+    assert found["told"] == ["qsub did not answer within 5 s"] * 2
+    assert found["seen"]["acme/before"]["state"] == "UNKNOWN"
+    assert "qstat did not answer within" in found["seen"][""][0]
+    found["watched"].wait_for("acme/before", "RUNNING")
+    late, never = found["late"], found["never"]
+    late.unwrap("qsub")
+    late.wait_for("acme/while-hung", "RUNNING")
+    assert late.submit("acme/while-hung")["kept"]
+    assert never.wait_for("acme/while-hung", "FAILED")["reason"] == "SUBMIT_FAILED"
+    assert never.submit("acme/while-hung")["submitted"]
+    assert len(shaken.names()) == len(set(shaken.names())) == 3
 
 
 def test_a_master_that_is_away_makes_nothing_final(
