@@ -447,18 +447,18 @@ host_ready() { # it has reported its load, and its queue has no letter of troubl
 }
 
 settle() { # what only a running master takes; the lag may change with every `up`
-  local forms=$etc/forms qconf=$bin/qconf
-  "$qconf" -ss 2>/dev/null | grep -qx "$host" || noted "$qconf" -as "$host"
-  "$qconf" -sq all.q >/dev/null 2>&1 || noted "$qconf" -Aq "$forms/queue"
-  "$qconf" -srqs trial >/dev/null 2>&1 || noted "$qconf" -Arqs "$forms/quota"
-  "$qconf" -ssconf >"$forms/scheduler"
+  local forms=$etc/forms qconf=(timeout 30 "$bin/qconf")
+  "${qconf[@]}" -ss 2>/dev/null | grep -qx "$host" || noted "${qconf[@]}" -as "$host"
+  "${qconf[@]}" -sq all.q >/dev/null 2>&1 || noted "${qconf[@]}" -Aq "$forms/queue"
+  "${qconf[@]}" -srqs trial >/dev/null 2>&1 || noted "${qconf[@]}" -Arqs "$forms/quota"
+  "${qconf[@]}" -ssconf >"$forms/scheduler"
   set_values "$forms/scheduler" schedule_interval=0:0:2 flush_submit_sec=1 flush_finish_sec=1 \
     schedd_job_info=true job_load_adjustments=NONE load_adjustment_decay_time=0:0:0
-  noted "$qconf" -Msconf "$forms/scheduler"
+  noted "${qconf[@]}" -Msconf "$forms/scheduler"
   set_values "$forms/global" "reporting_params=accounting=true reporting=false flush_time=00:00:15 $(
     printf 'accounting_flush_time=00:00:%02d joblog=false sharelog=00:00:00' "$lag"
   )"
-  noted "$qconf" -Mconf "$forms/global"
+  noted "${qconf[@]}" -Mconf "$forms/global"
 }
 
 exports() { # the clients below bin find it by themselves; other programs by these variables

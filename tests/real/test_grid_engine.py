@@ -573,6 +573,7 @@ def test_a_job_that_ends_itself_before_h_rt_is_a_timeout_and_stops_its_server(
 def test_a_job_that_is_killed_at_h_rt_is_a_timeout_and_its_server_ends(ends: Workspace) -> None:
     job = ends.wait_for("acme/frozen", "FAILED", seconds=90)
     assert job["reason"] == "TIMEOUT"
+    assert job["detail"].startswith("killed at the walltime (37: ")
     assert not (Path(job["directory"]) / "exit_code").exists()
     assert "acme/frozen" not in _command_lines()
 
