@@ -240,6 +240,7 @@ def _let_the_master_hang(bed: Testbed) -> dict[str, Any]:
         # A wrapper of the site that outlives us: the job is taken when we no longer listen.
         late.wrap("qsub", 'setsid "$REAL" "$@" >/dev/null 2>&1 & exec sleep 60')
         told = [late.submit("acme/while-hung", code=4)["unanswered"]]
+    wait_until("it is taken", lambda: len(bed.names()) == 2)
     with _stopped_master(bed):
         told.append(never.submit("acme/while-hung", code=4)["unanswered"])
         seen = watched.status()
