@@ -25,7 +25,7 @@ FLOW = (
     ("schedulers",),
     ("render",),
     ("commands", "journal", "lock", "markers", "place", "store"),
-    ("evidence",),
+    ("evidence", "spending"),
     ("diagnosis",),
     ("ask",),
     ("results",),
