@@ -15,8 +15,6 @@ from hpcjobs.results.scores import Scores, labels
 if TYPE_CHECKING:
     import pandas
 
-ABOUT = ("model", "settings", "settings_version")
-"""What a table says of each evaluation beside its values, where any of them has it."""
 
 DIGITS = 4
 """How many a document shows; data formats keep all."""
