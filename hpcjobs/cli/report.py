@@ -46,6 +46,7 @@ def report(
         made_at=time.strftime("%Y-%m-%d %H:%M %Z"),
         title=title,
         late=chosen.outdated,
+        shown=workspace.shown,
     )
     text = render_page(page, workspace.layers("templates"))
     write_new(Path(output), text.encode(), overwrite)

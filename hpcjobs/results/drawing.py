@@ -45,7 +45,7 @@ def radar(names: Sequence[str], rows: Sequence[Sequence[float]]) -> Radar | None
         anchor = "middle" if abs(side) < 20 else "start" if side > 0 else "end"
         axes.append(Axis(name, x, y, label_x, label_y, anchor))
     rings = tuple(
-        (f"{share:.2f}".rstrip("0"), _points([share] * len(names)))
+        (f"{share:g}" if share < 1 else "", _points([share] * len(names)))
         for share in (0.25, 0.5, 0.75, 1.0)
     )
     return Radar(tuple(axes), rings, tuple(_points(values) for values in rows))
@@ -62,22 +62,29 @@ def _at(index: int, count: int, share: float) -> tuple[float, float]:
     return round(centre + length * math.cos(angle), 1), round(centre + length * math.sin(angle), 1)
 
 
-def short_names(names: Sequence[str], length: int = 34) -> list[str]:
-    """Names without what all of them begin with up to a `/`, cut in the middle, none of them equal.
+def short_names(names: Sequence[str], length: int = 42) -> list[str]:
+    """Names by their last parts after a `/`: as many as tell them apart, cut in the middle.
 
-    Where cutting made two equal, they are numbered.
+    What still is equal is numbered.
     """
-    heads = [name.split("/")[:-1] for name in names]
-    common = 0
-    while heads and all(len(head) > common and head[common] == heads[0][common] for head in heads):
-        common += 1
-    cut = [_cut("/".join(name.split("/")[common:]), length) for name in names]
+    cut = [_cut(_tail(name, names), length) for name in names]
     seen: dict[str, int] = {}
     unique = []
     for name in cut:
         seen[name] = seen.get(name, 0) + 1
         unique.append(f"{name} #{seen[name]}" if cut.count(name) > 1 else name)
     return unique
+
+
+def _tail(name: str, names: Sequence[str]) -> str:
+    """The shortest end of a path that no other name has."""
+    parts = name.split("/")
+    others = [other for other in names if other != name]
+    for start in range(len(parts) - 1, 0, -1):
+        tail = "/".join(parts[start:])
+        if tail and not any(other.endswith(f"/{tail}") or other == tail for other in others):
+            return tail
+    return name
 
 
 def _cut(name: str, length: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class Page:
     title: str
     late: Mapping[str, str] = field(default_factory=dict)
     """By path of an evaluation: why it is outdated."""
+    shown: Callable[[Path], str] = str
+    """A path as a person wants to see it."""
 
 
 def render_page(page: Page, templates: Sequence[Path]) -> str:
@@ -90,10 +92,10 @@ def _context(page: Page) -> dict[str, Any]:
         rows.append(
             {
                 "id": f"m{index + 1}",
-                "colour": index % COLOURS + 1,
                 "label": names[index],
                 "short": short,
                 "scores": one,
+                "path": page.shown(one.path),
                 "errors": page.errors[index],
                 "means": means,
                 "overall": overall(means),
@@ -110,6 +112,8 @@ def _context(page: Page) -> dict[str, Any]:
             }
         )
     ranked = sorted(rows, key=_rank)
+    for index, row in enumerate(ranked):
+        row["colour"] = index % COLOURS + 1
     category_of = {metric: name for name, members in groups.items() for metric in members}
     return {
         "title": page.title,

@@ -35,8 +35,8 @@ MODELS = (
 )
 HOSTILE = (
     '<script>document.title="pwned"</script>',
-    "\"><img src=x onerror=\"document.title='pwned'\">",
-    "=HYPERLINK(\"http://example.com\")",
+    '"><img src=x onerror="document.title=\'pwned\'">',
+    '=HYPERLINK("http://example.com")',
     "{{ 7*7 }}{% raw %}",
     "a\u202eb & c_d $x$ \\input{/etc/passwd}",
 )
