@@ -150,6 +150,7 @@ def _job(
     job = Job(
         id=key, digest=key, service="tsubame", node="node_q", provider="vllm", model=model,
         settings_name="", settings_version="", settings_path="", tasks=(run,), walltime=7200,
+        result_prefix="hosted_vllm",
     )  # fmt: skip
     end = AT + seconds
     events += [
