@@ -45,13 +45,15 @@ def chosen_scores(context: Context, models: tuple[str, ...], trials: bool) -> Ch
         InputError: there are none, a name is unknown, or a file is wrong.
     """
     from hpcjobs.config.metrics import read_metrics
-    from hpcjobs.results.choosing import choose, outdated
+    from hpcjobs.results.choosing import choose
+    from hpcjobs.results.freshness import outdated, with_stale
     from hpcjobs.store import load
 
     workspace = context.workspace
     table = read_metrics(workspace.find_file("conf", "metrics.yaml"))
-    evaluations = choose(workspace, models, trials)
     store = load(workspace.journal)
+    found = choose(workspace, models, trials)
+    evaluations = [with_stale(workspace, store, one) for one in found]
     late = {str(one.path): why for one in evaluations if (why := outdated(workspace, store, one))}
     warnings = [f"{path}: {why}" for path, why in late.items()]
     for one in evaluations:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from hpcjobs.errors import InputError, printable, unknown
 from hpcjobs.files import explained
-from hpcjobs.results.collect import Evaluation
 from hpcjobs.results.report import FILE_NAME
 from hpcjobs.results.scores import Scores, read_scores
-from hpcjobs.store import Store
 from hpcjobs.workspace import Workspace
 
 
@@ -39,24 +37,6 @@ def choose(workspace: Workspace, names: Sequence[str], trials: bool = False) -> 
         return chosen
     chosen = [one for name in names for one in _named(workspace, name, own, trials)]
     return list({one.path.absolute(): one for one in chosen}.values())
-
-
-def outdated(workspace: Workspace, store: Store, one: Scores) -> str:
-    """Why the file may not say what the jobs have found by now; empty if it does.
-
-    Nobody is asked: it is what the journal says.
-    """
-    with explained("read", one.path):
-        written = one.path.stat().st_mtime
-    for record in store.jobs.values():
-        job = record.job
-        about = Evaluation(job.result_prefix, job.model, job.settings_name, job.max_samples)
-        directory = workspace.results(about.result_prefix, about.model, about.subdirectory)
-        if directory / FILE_NAME != one.path.absolute():
-            continue
-        if any((attempt.ended_at or 0) > written for attempt in record.attempts):
-            return "jobs have ended since it was written: run hpcjobs aggregate again"
-    return ""
 
 
 def _named(workspace: Workspace, name: str, own: list[Scores], trials: bool) -> list[Scores]:

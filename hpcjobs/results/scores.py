@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,19 @@ def columns(evaluations: Iterable[Scores], table: MetricTable) -> list[str]:
     return known + [name for name in named if name not in set(known)]
 
 
+def with_doubts(one: Scores, doubts: Mapping[str, str]) -> Scores:
+    """The same evaluation with further doubts, by metric or task."""
+    if not doubts:
+        return one
+    values = {
+        name: replace(score, doubt=_doubt(name, score.tasks, score.settings, doubts, score.doubt))
+        if score.value is not None
+        else score
+        for name, score in one.values.items()
+    }
+    return replace(one, values=values, doubts={**one.doubts, **doubts})
+
+
 def _scores(path: Path, document: Any) -> Scores:
     top = _mapping(document, "it")
     model = top.get("model")
@@ -123,7 +136,7 @@ def _scores(path: Path, document: Any) -> Scores:
     results = _mapping(top.get("results"), "'results'")
     about = _mapping(top.get("hpcjobs", {}), "'hpcjobs'")
     settings = _mapping(top.get("custom_settings") or {}, "'custom_settings'")
-    doubts = {**_texts(about.get("stale")), **_texts(about.get("suspect"))}
+    doubts = _texts(about.get("suspect"))
     missing = _texts(about.get("missing")) if "missing" in about else None
     provenance = _mapping(about.get("values", {}), "'values'")
     return Scores(
@@ -161,10 +174,9 @@ def _score(
     settings = {
         key: one for key, one in _object(found.get("settings")).items() if isinstance(one, dict)
     }
-    own = {name, *tasks, *settings}
     return Score(
         value=number,
-        doubt="; ".join(dict.fromkeys(why or key for key, why in doubts.items() if key in own)),
+        doubt=_doubt(name, tasks, settings, doubts),
         samples=count(found.get("samples")),
         at=_text(found.get("at")),
         seconds=duration(found.get("seconds")),
@@ -174,6 +186,19 @@ def _score(
         files=_strings(found.get("files")),
         settings=settings,
     )
+
+
+def _doubt(
+    name: str,
+    tasks: Iterable[str],
+    settings: Iterable[str],
+    doubts: Mapping[str, str],
+    before: str = "",
+) -> str:
+    """What is doubted of the metric, or of one of its tasks by either of their names."""
+    own = {name, *tasks, *settings}
+    whys = [before, *(why or key for key, why in doubts.items() if key in own)]
+    return "; ".join(dict.fromkeys(filter(None, whys)))
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:

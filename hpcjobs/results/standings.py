@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from hpcjobs.config.metrics import MetricTable
+from hpcjobs.results.freshness import STALE
 from hpcjobs.results.scores import Score, Scores
 
 Spent = Callable[[str], tuple[Decimal, str] | None]
@@ -123,7 +124,8 @@ def state(one: Scores, late: Mapping[str, str]) -> tuple[str, str]:
     if str(one.path) in late:
         return "outdated", late[str(one.path)]
     if one.doubts:
-        return "suspect", f"suspect or stale: {', '.join(one.doubts)}"
+        stale = all(why.startswith(STALE) for why in one.doubts.values())
+        return "stale" if stale else "suspect", f"in doubt: {', '.join(one.doubts)}"
     if one.complete is None:
         return "not told", "the file does not say what was asked for"
     if not one.complete:

@@ -10,11 +10,13 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hpcjobs import journal
 from hpcjobs.config.metrics import Metric, MetricTable, read_metrics
+from hpcjobs.config.settings import merged, read_task_settings
 from hpcjobs.model import Job, TaskRun
 from hpcjobs.store import job_to_json
 from hpcjobs.workspace import defaults_root
@@ -45,6 +47,13 @@ AT = 1_767_323_045.0
 
 def shipped_table() -> MetricTable:
     return read_metrics(defaults_root() / "conf" / "metrics.yaml")
+
+
+@cache
+def settings_of(script: str) -> dict[str, object]:
+    """What a task is evaluated with."""
+    table = read_task_settings(defaults_root() / "generation_settings" / "task_settings.csv")
+    return merged({}, table.get(script, {}))
 
 
 def write_results(
@@ -118,7 +127,7 @@ def _document(
                 "seconds": seconds,
                 "versions": ["lighteval 0.8.0", "vllm 0.10.1"],
                 "jobs": [f"{job.id}-01 (tsubame/node_q)"],
-                "settings": {job.tasks[0].key: {"temperature": 0.0, "max_new_tokens": 2048}},
+                "settings": {job.tasks[0].key: dict(job.tasks[0].settings)},
             }
     ordered = {metric.name: results[metric.name] for metric in table}
     return {
@@ -146,7 +155,8 @@ def _job(
     events: list[journal.Event],
 ) -> Job:  # fmt: skip
     key = f"m{place:02d}j{number:03d}"
-    run = TaskRun(f"ja_{number}", task.split("|")[1], f"ja/{number}", "lighteval", {})
+    script = task.split("|")[1]
+    run = TaskRun(f"ja_{number}", script, f"ja/{number}", "lighteval", settings_of(script))
     job = Job(
         id=key, digest=key, service="tsubame", node="node_q", provider="vllm", model=model,
         settings_name="", settings_version="", settings_path="", tasks=(run,), walltime=7200,

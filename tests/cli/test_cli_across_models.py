@@ -16,6 +16,7 @@ import pytest
 from made_up_results import HOSTILE, MODELS, shipped_table, write_results
 
 from hpcjobs.cli import main
+from hpcjobs.workspace import defaults_root
 
 Run = Callable[..., tuple[str, str]]
 COMMANDS = ("compare", "export", "report")
@@ -120,6 +121,27 @@ def test_what_is_suspect_or_older_than_its_jobs_is_said(run: Run, root: Path, co
     _, told = run(command, MODELS[0], MODELS[1])
     assert f"warning: {two}: jobs have ended since it was written: run hpcjobs aggregate" in told
     assert f"warning: hosted_vllm/{MODELS[0]}: suspect or stale: jmmlu" in told
+
+
+def test_values_of_settings_that_have_changed_are_stale(run: Run, root: Path) -> None:
+    write_results(root, MODELS[:2], 7, missing=0)
+    assert run("export")[1] == ""
+    own = root / "generation_settings" / "task_settings.csv"
+    own.parent.mkdir()
+    shipped = (defaults_root() / "generation_settings" / "task_settings.csv").read_text()
+    assert "swallow_jmmlu," in shipped
+    own.write_text(
+        re.sub(r"^swallow_jmmlu,.*$", 'swallow_jmmlu,"temperature=0.7"', shipped, flags=re.M)
+    )
+    _, told = run("export")
+    assert told.count("suspect or stale: ja_0\n") == 2
+    page = page_of(run)
+    why = "stale: its settings have changed since (temperature)"
+    assert page.count(f'title="{why}"') >= 5
+    assert "suspect: stale" not in page
+    assert '<span class="chip stale"' in page
+    own.write_text("key\n")
+    assert "its settings cannot be read any more" in page_of(run)
 
 
 # ---- compare -------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from hpcjobs.config.metrics import Metric, MetricTable
 from hpcjobs.errors import InputError
-from hpcjobs.results.scores import columns, labels, read_scores
+from hpcjobs.results.scores import columns, labels, read_scores, with_doubts
 
 
 def written(directory: Path, results: dict[str, Any], name: str = "a.json", **about: Any) -> Path:
@@ -50,12 +50,9 @@ def test_the_golden_aggregates_are_read_in_their_order(golden: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a", "task_key", "raw|task|0"])
-@pytest.mark.parametrize("kind", ["suspect", "stale"])
-def test_a_doubt_is_at_the_value_by_metric_task_or_raw_key(
-    tmp_path: Path, key: str, kind: str
-) -> None:
+def test_a_doubt_is_at_the_value_by_metric_task_or_raw_key(tmp_path: Path, key: str) -> None:
     values = {"a": {"tasks": ["raw|task|0"], "settings": {"task_key": {}}}, "b": {}}
-    about: dict[str, Any] = {"values": values, kind: {key: "empty answers"}}
+    about: dict[str, Any] = {"values": values, "suspect": {key: "empty answers"}}
     one = read_scores(written(tmp_path, {"a": 0.5, "b": 0.5}, **about))
     assert [one.values[name].doubt for name in "ab"] == ["empty answers", ""]
 
@@ -106,3 +103,11 @@ def test_columns_have_the_order_of_the_table_then_that_of_the_files(tmp_path: Pa
     one = read_scores(written(tmp_path, {"a": 1, "own": -1}))
     two = read_scores(written(tmp_path, {"other": 1, "c": -1}, "b.json"))
     assert columns([one, two], table) == ["c", "a", "own", "other"]
+
+
+def test_doubts_are_added_to_those_that_there_were(tmp_path: Path) -> None:
+    values = {"a": {"settings": {"t": {}}}, "b": {}}
+    one = read_scores(written(tmp_path, {"a": 0.5, "b": -1}, values=values, suspect={"a": "empty"}))
+    found = with_doubts(one, {"t": "stale", "b": "stale"})
+    assert (found.values["a"].doubt, found.values["b"].doubt) == ("empty; stale", "")
+    assert dict(found.doubts) == {"a": "empty", "t": "stale", "b": "stale"}
