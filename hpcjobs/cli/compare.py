@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,7 +48,9 @@ def compare(
             where="MODEL",
             expected="two models, or one that was evaluated under several settings",
         )
-    errors = [standard_errors(one, chosen.table, [context.workspace.root]) for one in evaluations]
+    errors = [
+        standard_errors(one, chosen.table, [context.workspace.root, Path()]) for one in evaluations
+    ]
     rows = compared(evaluations, columns(evaluations, chosen.table), errors)
     names = labels(evaluations)
     if as_json:

@@ -41,7 +41,10 @@ def report(
     page = Page(
         evaluations=chosen.evaluations,
         table=chosen.table,
-        errors=[standard_errors(one, chosen.table, [workspace.root]) for one in chosen.evaluations],
+        errors=[
+            standard_errors(one, chosen.table, [workspace.root, Path()])
+            for one in chosen.evaluations
+        ],
         spent=cache(lambda label: _spent(context, chosen, label)),
         made_at=time.strftime("%Y-%m-%d %H:%M %Z"),
         title=title,

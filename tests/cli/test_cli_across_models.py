@@ -367,6 +367,31 @@ def test_a_report_says_what_is_missing_failed_suspect_and_outdated(run: Run, roo
         assert f'<span class="chip {word}"' in page
 
 
+def test_a_report_counts_what_nobody_has(run: Run, root: Path) -> None:
+    paths = write_results(root, MODELS[:2], 7, missing=0)
+    for path in paths:
+        document = json.loads(path.read_text())
+        document["results"]["jmmlu_stem"] = -1
+        document["hpcjobs"]["missing"] = {"jmmlu_stem": "no result for the subsets anatomy"}
+        path.write_text(json.dumps(document))
+    text = " ".join("".join(Outline(page_of(run)).texts).split())
+    assert "2 evaluations · 6 metrics with values" in text
+    assert text.count("6 of 7") == 4
+    assert "Metrics of which nobody has a value are left out: 1." in text
+    assert text.count("missing: no result for the subsets anatomy") == 2
+
+
+def test_raw_results_may_be_named_from_the_current_directory(run: Run, tmp_path: Path) -> None:
+    (path,) = write_results(Path("there"), MODELS[3:4], 7, missing=0)
+    document = json.loads(path.read_text())
+    for value in document["hpcjobs"]["values"].values():
+        value["files"] = [f"there/{name}" for name in value["files"]]
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(document))
+    first, *_ = run_json(run, "compare", other, path)["metrics"][5]["values"]
+    assert first["error_from"] == "reported"
+
+
 def test_a_report_tells_samples_time_node_cost_and_versions(run: Run, root: Path) -> None:
     (path,) = write_results(root, MODELS[:1], 5, missing=0)
     (value, *_) = json.loads(path.read_text())["hpcjobs"]["values"].values()
