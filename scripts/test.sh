@@ -9,7 +9,7 @@ cd "$repository"
 . scripts/environment.sh
 
 environment=${HPCJOBS_TEST_ENVIRONMENT:-$repository/.venv-test}
-make_environment "$environment" "$repository" --editable '.[demo,details,predownload]' --group dev
+make_environment "$environment" "$repository" --editable '.[demo,details,predownload,tables]' --group dev
 export PATH=$environment/bin:$PATH
 
 if [ "$#" -gt 0 ]; then

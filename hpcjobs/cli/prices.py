@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hpcjobs.errors import HpcjobsError
 from hpcjobs.model import Job, Service
-from hpcjobs.price import Price, packing, price_of, spent, total
+from hpcjobs.price import Price, packing, price_of, total
 
 if TYPE_CHECKING:
     from hpcjobs.store import JobRecord
@@ -67,28 +65,8 @@ def total_json(service: Service, jobs: Sequence[Job]) -> dict[str, Any] | None:
 
 def spent_json(workspace: Workspace, record: JobRecord) -> dict[str, Any] | None:
     """What the latest attempt cost by its own clock, where it told its start and its end."""
-    from hpcjobs.markers import read_markers
+    from hpcjobs.spending import attempt_spent
 
     attempt = record.last
-    if attempt is None or not attempt.state.final:
-        return None
-    service = _service(workspace, record.job.service)
-    if service is None or service.price is None:
-        return None
-    markers = read_markers(workspace.attempt(record.job.id, attempt.number))
-    if markers.started is None or markers.exit_code is None or markers.restarted is not None:
-        return None
-    seconds = round(markers.exit_code.at - markers.started.at)
-    amount = spent(service, record.job_of(attempt), seconds)
-    return None if amount is None else {"unit": service.price.unit, "about": str(amount)}
-
-
-@cache
-def _service(workspace: Workspace, name: str) -> Service | None:
-    """The service, if its file still is there and right: a status never fails for want of it."""
-    from hpcjobs.config.services import read_service
-
-    try:
-        return read_service(workspace, name)
-    except HpcjobsError:
-        return None
+    found = attempt_spent(workspace, record, attempt) if attempt else None
+    return {"unit": found[1], "about": str(found[0])} if found else None

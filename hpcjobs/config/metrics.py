@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class MetricTable:
-    """All metrics, in the order in which an aggregate shows them."""
+    """All metrics, in the order in which an aggregate shows them.
+
+    `categories` are names of metrics by category: what a report shows as one number each.
+    """
 
     metrics: tuple[Metric, ...]
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -71,12 +75,13 @@ def read_metrics(path: Path, aggregates: Collection[str] | None = None) -> Metri
     document = _list_as_mapping(read_yaml(path), "metrics")
     metrics = []
     with Fields(document) as top:
-        lists = _subset_lists(top.section("subsets"))
+        lists = _lists(top.section("subsets"))
         for _, fields in top.sections("metrics"):
             with fields:
                 metrics.append(_metric(fields, lists, aggregates))
-    _refuse_second_names(document, metrics)
-    return MetricTable(tuple(_with_expected(metric, metrics) for metric in metrics))
+        _refuse_second_names(document, metrics)
+        categories = _categories(top.section("categories"), metrics)
+    return MetricTable(tuple(_with_expected(metric, metrics) for metric in metrics), categories)
 
 
 def _with_expected(metric: Metric, metrics: list[Metric]) -> Metric:
@@ -99,7 +104,17 @@ def _list_as_mapping(document: Document, key: str) -> Document:
     return Document(document.path, {**top, key: dict(enumerate(items))}, document.lines)
 
 
-def _subset_lists(fields: Fields) -> dict[str, tuple[str, ...]]:
+def _categories(fields: Fields, metrics: list[Metric]) -> dict[str, tuple[str, ...]]:
+    known = {metric.name for metric in metrics}
+    categories = _lists(fields)
+    for category, names in categories.items():
+        for name in names:
+            if name not in known:
+                raise unknown("metric", name, known, where=fields.where(category))
+    return categories
+
+
+def _lists(fields: Fields) -> dict[str, tuple[str, ...]]:
     lists = {}
     for name in fields.names():
         lists[name] = _names(fields, name)

@@ -127,6 +127,37 @@ def test_aggregate_as_json_is_the_same(evaluated: Evaluated) -> None:
     assert said["warnings"] == []
 
 
+def test_the_values_go_into_tables_a_comparison_and_a_report(copy: CommandLine) -> None:
+    need("pandas", "pyarrow")
+    copy.run("aggregate")
+    table = copy.run("export").stdout.splitlines()
+    model = "llamacpp/hpcjobs/tiny-demo"
+    assert table == [
+        "model,settings,settings_version,demo_capitals,demo_sums",
+        f"{model},demo,1,0.75,0.875",
+    ]
+    other = copy.root / "results" / "other" / FILE
+    other.parent.mkdir()
+    document = json.loads((copy.root / RESULTS / FILE).read_text())
+    document["results"]["demo_sums"] = 0.0
+    other.write_text(json.dumps(document))
+    found = copy.json("compare", copy.root / RESULTS / FILE, other)
+    assert found["warnings"] == []
+    capitals, sums = found["metrics"]
+    # lm_eval's own: of a sample, so with n - 1.
+    assert capitals["values"][0]["error_from"] == "reported"
+    assert capitals["values"][0]["standard_error"] == pytest.approx((0.75 * 0.25 / 7) ** 0.5)
+    assert capitals["differences"][1]["verdict"] == "within noise"
+    assert sums["values"][1]["error_from"] == "binomial"  # no longer what the raw file says
+    assert sums["differences"][1]["verdict"] == "beyond noise"
+    other.unlink()
+    copy.run("report", "--output", copy.root / "report.html")
+    page = (copy.root / "report.html").read_text()
+    for part in ("0.7500", "0.8750", "local/cpu", "lm_eval 0.4.", 'class="chip complete"'):
+        assert part in page
+    assert "stale" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+
+
 def test_submit_and_wait_tell_each_job(evaluated: Evaluated) -> None:
     jobs = {task: one["job"] for task, one in evaluated.line.status().items()}
     for task, job in jobs.items():

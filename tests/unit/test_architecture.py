@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ FLOW = (
     ("schedulers",),
     ("render",),
     ("commands", "journal", "lock", "markers", "place", "store"),
-    ("evidence",),
+    ("evidence", "spending"),
     ("diagnosis",),
     ("ask",),
     ("results",),
@@ -43,6 +44,9 @@ QUICK = {  # what a command must not import, since it costs a cold disk seconds
     ("--version",): ("yaml", "jinja2", "dotenv", "hpcjobs.observe", "hpcjobs.render"),
     ("--help",): ("yaml", "jinja2", "dotenv", "hpcjobs.observe", "hpcjobs.render"),
     ("status",): ("jinja2", "dotenv", "hpcjobs.render", "hpcjobs.results.aggregate"),
+    ("compare", "--help"): ("yaml", "jinja2", "hpcjobs.results.aggregate"),
+    ("export", "--help"): ("yaml", "jinja2", "hpcjobs.results.aggregate"),
+    ("report", "--help"): ("yaml", "jinja2", "hpcjobs.results.aggregate"),
     ("status", "--help"): ("yaml", "jinja2", "dotenv", "hpcjobs.observe"),
 }
 NEVER = (
@@ -120,6 +124,25 @@ def test_every_module_has_its_place(path: Path) -> None:
 def test_imports_flow_one_way(path: Path) -> None:
     wrong = [f"line {line}: {name}" for name, line in imports(path) if name not in may_import(path)]
     assert not wrong
+
+
+def test_only_the_tables_use_pandas() -> None:
+    using = {shown(path) for path in MODULES if re.search(r"\bpandas\b", code_of(path))}
+    assert using == {"results/tables.py"}
+
+
+def code_of(path: Path) -> str:
+    """A module without its comments and docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not is_text(one)]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def test_nothing_but_the_command_imports_the_command_line() -> None:

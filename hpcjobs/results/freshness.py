@@ -1,0 +1,69 @@
+"""Whether values still stand for what the workspace says now: later jobs, changed settings."""
+
+from __future__ import annotations
+
+from hpcjobs.config.settings import DIRECTORY, merged, read_model_settings, read_task_settings
+from hpcjobs.errors import InputError
+from hpcjobs.files import explained
+from hpcjobs.model import Job, TaskRun
+from hpcjobs.results.collect import Evaluation
+from hpcjobs.results.report import FILE_NAME
+from hpcjobs.results.scores import Scores, with_doubts
+from hpcjobs.store import Store
+from hpcjobs.workspace import Workspace
+
+STALE = "stale: "
+"""What such a doubt begins with."""
+
+
+def outdated(workspace: Workspace, store: Store, one: Scores) -> str:
+    """Why the file may not say what the jobs have found by now; empty if it does.
+
+    Nobody is asked: it is what the journal says.
+    """
+    with explained("read", one.path):
+        written = one.path.stat().st_mtime
+    for record in store.jobs.values():
+        job = record.job
+        about = Evaluation(job.result_prefix, job.model, job.settings_name, job.max_samples)
+        directory = workspace.results(about.result_prefix, about.model, about.subdirectory)
+        if directory / FILE_NAME != one.path.absolute():
+            continue
+        if any((attempt.ended_at or 0) > written for attempt in record.attempts):
+            return "jobs have ended since it was written: run hpcjobs aggregate again"
+    return ""
+
+
+def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
+    """The same, in doubt where settings have changed since; files from elsewhere as they are."""
+    if not one.path.absolute().is_relative_to(workspace.root / "results"):
+        return one
+    evaluated: dict[str, tuple[Job, TaskRun]] = {}
+    for score in one.values.values():
+        for label in score.jobs:
+            record = store.jobs.get(label.partition(" ")[0].rpartition("-")[0])
+            if record:
+                evaluated |= {run.key: (record.job, run) for run in record.job.tasks}
+    if not evaluated:
+        return one
+    try:
+        tasks = read_task_settings(workspace.find_file(DIRECTORY, "task_settings.csv"))
+        (job, _) = next(iter(evaluated.values()))
+        settings = read_model_settings(workspace, job.model, job.settings_name)
+    except InputError as error:
+        why = f"{STALE}its settings cannot be read any more: {error.what}"
+        return with_doubts(one, dict.fromkeys(evaluated, why))
+    found = {}
+    for score in one.values.values():
+        for key, then in score.settings.items():
+            if key in evaluated:
+                job, run = evaluated[key]
+                now = merged(settings.values, tasks.get(run.script, {}))
+                changed = [
+                    name for name in sorted({*now, *then}) if now.get(name) != then.get(name)
+                ]
+                if settings.version != job.settings_version:
+                    changed.insert(0, "version")
+                if changed:
+                    found[key] = f"{STALE}its settings have changed since ({', '.join(changed)})"
+    return with_doubts(one, found)
