@@ -8,7 +8,9 @@
 #
 # What remains afterwards: the packages.
 set -euo pipefail
-export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export LC_ALL=C
+# shellcheck source=/dev/null
+. "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
 readonly packages=(chromium chromium-driver fonts-dejavu-core fonts-noto-cjk)
 
@@ -24,11 +26,7 @@ missing() { # prints the packages that are not installed
 
 case ${1:-} in
   up)
-    mapfile -t wanted < <(missing)
-    if [ "${#wanted[@]}" -gt 0 ]; then
-      apt-get update --quiet --quiet
-      apt-get install --quiet --quiet --yes --no-install-recommends "${wanted[@]}" >/dev/null
-    fi
+    install_packages "${packages[@]}"
     ;;
   status)
     mapfile -t wanted < <(missing)

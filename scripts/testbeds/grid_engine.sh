@@ -23,6 +23,8 @@
 set -euo pipefail
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
+# shellcheck source=/dev/null
+. "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
 readonly user=hpcuser admin=sgeadmin host=localhost programs=/usr/lib/gridengine slots=160
 readonly groups=(tga-hpcjobs tga-other)
@@ -125,36 +127,11 @@ wait_for() { # NAME SECONDS COMMAND...: until the command succeeds; the process 
 
 # ---- up: packages, users, directories, the cell --------------------------------------------------
 
-install_packages() {
-  local package missing=() policy=/usr/sbin/policy-rc.d made='' log status=0
-  for package in "${packages[@]}"; do
-    dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
-      missing+=("$package")
-  done
-  [ "${#missing[@]}" -gt 0 ] || return 0
-  say "installing ${missing[*]}"
-  log=$(mktemp)
-  # Nothing that the packages bring may be started by their installation, and they make no cell.
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made=1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
+make_no_cell() { # Debian's packages would make one when they are installed
+  local package
   for package in common client master exec; do
     echo "gridengine-$package shared/gridengineconfig boolean false"
   done | debconf-set-selections
-  {
-    apt-get -q -o DPkg::Lock::Timeout=300 update &&
-      apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \
-        install --no-install-recommends "${missing[@]}"
-  } >"$log" 2>&1 </dev/null || status=$?
-  [ -z "$made" ] || rm -f "$policy"
-  if [ "$status" -ne 0 ]; then
-    tail -n 20 "$log" >&2
-    die "apt-get failed; its whole output is in $log"
-  fi
-  rm -f "$log"
 }
 
 make_users() {
@@ -467,7 +444,8 @@ exports() { # the clients below bin find it by themselves; other programs by the
 }
 
 up() {
-  install_packages
+  make_no_cell
+  install_packages "${packages[@]}"
   make_users
   make_directories
   configure

@@ -18,6 +18,8 @@
 set -euo pipefail
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
+# shellcheck source=/dev/null
+. "$(dirname "${BASH_SOURCE[0]}")/packages.sh"
 
 readonly user=hpcuser account=research cluster=testbed gpus=4
 readonly nodes=(gpu01 gpu02 cpu01 cpu02)
@@ -111,35 +113,6 @@ wait_for() { # NAME SECONDS COMMAND...: until the command succeeds; the process 
 }
 
 # ---- up ------------------------------------------------------------------------------------------
-
-install_packages() {
-  local package missing=() policy=/usr/sbin/policy-rc.d made='' log status=0
-  for package in "${packages[@]}"; do
-    dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
-      missing+=("$package")
-  done
-  [ "${#missing[@]}" -gt 0 ] || return 0
-  say "installing ${missing[*]}"
-  log=$(mktemp)
-  # Nothing that the packages bring may be started by their installation.
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made=1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  {
-    apt-get -q -o DPkg::Lock::Timeout=300 update &&
-      apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confold \
-        install --no-install-recommends "${missing[@]}"
-  } >"$log" 2>&1 </dev/null || status=$?
-  [ -z "$made" ] || rm -f "$policy"
-  if [ "$status" -ne 0 ]; then
-    tail -n 20 "$log" >&2
-    die "apt-get failed; its whole output is in $log"
-  fi
-  rm -f "$log"
-}
 
 make_directories() {
   local node index
@@ -324,7 +297,7 @@ SQL
 
 up() {
   local node
-  install_packages
+  install_packages "${packages[@]}"
   getent passwd "$user" >/dev/null || useradd --create-home --shell /bin/bash "$user"
   make_directories
   configure
