@@ -219,7 +219,10 @@ def _records(text: str) -> Iterator[tuple[str, Mapping[str, str]]]:
     One line a job, or one an attribute, which may go on after a line break and a tab. Values may
     hold line breaks of their own; what comes first counts.
     """
-    for record in re.split(r"^Job Id: ", text, flags=re.MULTILINE)[1:]:
+    records = re.split(r"^Job Id: ", text, flags=re.MULTILINE)[1:]
+    if text.strip() and not records:
+        raise SchedulerUnavailableError(f"qstat's answer is garbled: {_shown(text)}")
+    for record in records:
         if SEPARATOR in record:
             native_id, *words = record.rstrip("\n").split(SEPARATOR)
         else:
@@ -266,10 +269,8 @@ def _ended(native_id: str, name: str, letter: str, fields: Mapping[str, str]) ->
     elif status < 0:
         reason, detail = Reason.SCHEDULER_ERROR, comment or "PBS could not run it"
     else:
-        state, reason = (
-            (JobState.FAILED, Reason.EXIT_CODE) if status else (JobState.SUCCEEDED, None)
-        )
-        detail = "finished" if status == 0 else ""
+        state = JobState.FAILED if status else JobState.SUCCEEDED
+        reason, detail = Reason.EXIT_CODE if status else None, ""
     shown = f"Exit_status {said}" if said else ""
     since = fields.get("history_timestamp", "")  # all other times have a zone to be guessed
     ended = float(since) if re.fullmatch(r"[0-9]{1,12}", since) else None
