@@ -189,7 +189,7 @@ def test_every_command_is_an_argument_list() -> None:
     ("name", "argv"),
     [
         ("grid_engine", ["qsub", "-terse", "-g", "tga-x", "/w/job.sh"]),
-        ("pbs", ["qsub", "/w/job.sh"]),
+        ("pbs", ["qsub", "-f", "/w/job.sh"]),
         ("slurm", ["sbatch", "--parsable", "/w/job.sh"]),
     ],
 )
