@@ -85,7 +85,7 @@ def find(result: Result) -> Observation | None:
     [
         ("running.qstat_-xfw", JobState.RUNNING, ""),
         ("running-two-chunks.qstat_-f", JobState.RUNNING, ""),
-        ("exiting.qstat_-f", JobState.RUNNING, "E"),
+        ("exiting.qstat_-f", JobState.RUNNING, "exiting"),
         ("qdel-node-down.qstat_-f", JobState.RUNNING, ""),
         ("rerun-running-with-stale-exit-status.qstat_-xf", JobState.RUNNING, ""),
         (
@@ -99,9 +99,9 @@ def find(result: Result) -> Observation | None:
             "Can Never Run: Insufficient amount of resource: ngpus (R: 500 A: 200 T: 200): "
             "it will not start as it is",
         ),
-        ("waiting-a.qstat_-f", JobState.PENDING, "W"),
+        ("waiting-a.qstat_-f", JobState.PENDING, "waits for its time"),
         ("dep-afterok.qstat_-f", JobState.PENDING, "waits for another job"),
-        ("held-user.qstat_-xfw", JobState.HELD, "H"),
+        ("held-user.qstat_-xfw", JobState.HELD, "held"),
         (
             "requeued-held-exit-11.qstat_-xf",
             JobState.HELD,
@@ -297,6 +297,7 @@ def test_without_a_history_an_ended_job_is_absent() -> None:
         Result(0, "Job Id: 7.pbs1\x1fJob_Name=n\n"),
         Result(0, "Job Id: seven\x1fJob_Name=n\x1fjob_state=F\n"),
         Result(0, "Welcome to the cluster\n"),
+        Result(0, "Job Id: 7.pbs1\n    Job_Name = n\n    job_state = F\n"),
     ],
 )
 def test_what_is_no_whole_answer_is_no_fact(result: Result) -> None:
@@ -318,6 +319,12 @@ def test_the_dialect_is_chosen_by_what_the_client_says_of_itself() -> None:
     assert pbs.dialect(Result(2, "", older)) == "wide"
     oldest = "usage: qstat [-f] [-W site_specific] [-x] [ job_identifier... | destination... ]"
     assert pbs.dialect(Result(2, "", oldest)) == "wrapped"
+
+
+def test_no_command_is_made_for_no_job_since_it_would_be_about_all() -> None:
+    for make in (pbs.query_argv, pbs.cancel_argv):
+        with pytest.raises(ValueError, match="no job"):
+            make(["", "-x", "x.pbs1"])
 
 
 def test_all_ids_go_into_one_command_whatever_the_dialect() -> None:
@@ -357,6 +364,7 @@ def test_a_search_without_an_answer_is_no_fact(result: Result) -> None:
         (recorded("qsub-script-ok").stdout, "0.pbs1"),
         ("Group gaa50000: 12 points left\n4711.pbs1\n", "4711.pbs1"),
         ("12\n4711.pbs-a.site.jp\nThank you\n", "4711.pbs-a.site.jp"),
+        ("4711.pbs1\n4711.pbs1\n", "4711.pbs1"),
     ],
 )
 def test_the_id_is_found_below_a_banner(text: str, native_id: str) -> None:
@@ -385,6 +393,8 @@ def test_a_refusal_tells_what_pbs_said(name: str) -> None:
         ),
         Result(0, "", ""),
         Result(0, "welcome\n", ""),
+        Result(0, "12\n", ""),
+        Result(0, "4711.pbs1\n4712.pbs1\n", ""),
         Result(1, "4711.pbs1\n", "site-qsub: internal error"),
         Result(-9, "", "qsub: Unknown queue"),
         Result(162, "", "qsub: System error"),
@@ -468,6 +478,6 @@ def test_reading_raises_nothing_but_that_there_was_no_answer(
         with suppress(SchedulerUnavailableError):
             parse(result)
     with suppress(SchedulerUnavailableError, SubmitRefusedError):
-        assert re.fullmatch(r"[0-9]+(\..+)?", pbs.parse_submit(result))
+        assert re.fullmatch(r"[0-9]+[.].+", pbs.parse_submit(result))
     assert isinstance(pbs.parse_cancel(result), str)
     assert pbs.dialect(result) in pbs.ARGUMENTS
