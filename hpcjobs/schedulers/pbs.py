@@ -62,7 +62,7 @@ def parse_submit(result: Result) -> str:
     Only a complaint that PBS itself makes of the job is a refusal.
     """
     if result.returncode == 0:
-        ids = set(re.findall(r"^([0-9]{1,12}\.[A-Za-z0-9._-]+)$", result.stdout, re.MULTILINE))
+        ids = set(re.findall(r"^([0-9]{1,12}\.[A-Za-z0-9._-]+)\n", result.stdout, re.MULTILINE))
         if len(ids) == 1:
             return str(ids.pop())
         raise no_answer("qsub", result)
@@ -156,7 +156,9 @@ def parse_cancel(result: Result) -> str:
         return ""
     lines = [line.strip() for line in (result.stderr or result.stdout).splitlines()]
     serious = [line for line in lines if line and not FINISHED.fullmatch(line)]
-    return "" if lines and not serious else "\n".join(serious) or f"qdel: {result.returncode}"
+    if lines and not serious:
+        return ""
+    return f"qdel: {shown(chr(10).join(serious)) or f'exit status {result.returncode}'}"
 
 
 def _ids(native_ids: Collection[str]) -> list[str]:

@@ -394,6 +394,7 @@ def test_a_refusal_tells_what_pbs_said(name: str) -> None:
         Result(0, "", ""),
         Result(0, "welcome\n", ""),
         Result(0, "12\n", ""),
+        Result(0, "4711.pb", ""),
         Result(0, "4711.pbs1\n4712.pbs1\n", ""),
         Result(1, "4711.pbs1\n", "site-qsub: internal error"),
         Result(-9, "", "qsub: Unknown queue"),
