@@ -158,7 +158,8 @@ def parse_cancel(result: Result) -> str:
     serious = [line for line in lines if line and not FINISHED.fullmatch(line)]
     if lines and not serious:
         return ""
-    return f"qdel: {shown(chr(10).join(serious)) or f'exit status {result.returncode}'}"
+    complaint = shown("\n".join(serious)) or f"exit status {result.returncode}"
+    return f"qdel: {complaint}"
 
 
 def _ids(native_ids: Collection[str]) -> list[str]:
