@@ -40,10 +40,11 @@ FINISHED = re.compile(r"qdel: Job has finished \S+")
 
 
 def cluster(environ: Mapping[str, str], read: Callable[[str], str]) -> str:
-    """`PBS_SERVER`, of the environment or of pbs.conf."""
+    """`PBS_SERVER` or, as it was called once, `PBS_DEFAULT`, of the environment; or of pbs.conf."""
     text = read(environ.get("PBS_CONF_FILE") or CONFIGURATION)
     told = re.search(r"^\s*PBS_SERVER\s*=\s*(\S+)", text, re.MULTILINE)
-    return (environ.get("PBS_SERVER") or (told[1] if told else "")).strip("\"'").lower()
+    name = environ.get("PBS_SERVER") or environ.get("PBS_DEFAULT") or (told[1] if told else "")
+    return name.strip("\"'").lower()
 
 
 def submit_argv(script: Path, group: str, after: str = "") -> list[str]:

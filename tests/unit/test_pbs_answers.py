@@ -447,6 +447,7 @@ def test_what_could_not_be_cancelled_is_told(name: str, said: str) -> None:
             {"/x": "PBS_SERVER=two", "/etc/pbs.conf": "PBS_SERVER=one"},
             "two",
         ),
+        ({"PBS_DEFAULT": "four", "PBS_SERVER": ""}, {"/etc/pbs.conf": "PBS_SERVER=one"}, "four"),
         ({"PBS_SERVER": "three"}, {"/etc/pbs.conf": "PBS_SERVER=one"}, "three"),
     ],
 )
