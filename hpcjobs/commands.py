@@ -27,6 +27,7 @@ _KEPT = frozenset(
     {
         "SLURM_CONF",
         "PBS_CONF_FILE",
+        "PBS_DEFAULT",
         "PBS_EXEC",
         "PBS_SERVER",
         "SGE_ROOT",

@@ -6,7 +6,7 @@ Checked before anything is rendered, so that a scheduler never refuses what coul
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hpcjobs.errors import InputError, printable, unknown
@@ -14,12 +14,18 @@ from hpcjobs.model import Node, Service
 
 OURS: Mapping[str, str] = {
     "grid_engine": "N S wd cwd o e j r p g ar m M t b C V v sync terse shell",
-    "pbs": "N P q o e j k r p J v V W m M S C z I X",
+    "pbs": "N P o e j k r p J v V m M S C R f z I X",
     "slurm": "job-name J chdir D output o error e open-mode array a clusters cluster M wait W wrap "
     "parsable export reservation mail-user mail-type requeue no-requeue",
     "local": "",
 }
 """Words that the templates write themselves, or that would break how jobs are found again."""
+
+PBS_OURS: Mapping[str, frozenset[str]] = {
+    "l": frozenset({"walltime", "nodes"}),
+    "W": frozenset({"umask", "depend", "block", "sandbox", "stagein", "stageout", "interactive"}),
+}
+"""The same within `-l` and `-W` of PBS, which hold lists of words."""
 
 LOCAL_OPTIONS = frozenset({"devices", "cpu_slots"})
 
@@ -60,6 +66,10 @@ def checked(asked: Queueing, service: Service, node: Node, max_samples: int | No
     if asked.mail:
         _match(_MAIL, asked.mail, "--mail", "an address, NAME@HOST")
     check_options(service.scheduler, asked.options, service.nodes, where="--scheduler-option")
+    if service.scheduler == "pbs" and "q" in asked.options:
+        raise InputError(
+            "the queue belongs to the node", where="--scheduler-option", do="choose it by --node"
+        )
     return replace(asked, priority=_priority(asked, service))
 
 
@@ -92,12 +102,17 @@ def check_options(
                 where=where,
                 do="leave it out (see --priority, --reservation and --mail of submit)",
             )
+        ours: Collection[str] = ()
         if scheduler == "grid_engine" and name == "l":
+            ours = {"h_rt", "s_rt", *nodes}
+        elif scheduler == "pbs":
+            ours = PBS_OURS.get(name, ())
+        if ours:
             asked = {part.partition("=")[0] for part in value.split(",")}
-            taken = asked & {"h_rt", "s_rt", *nodes}
+            taken = asked & set(ours)
             if taken:
                 raise InputError(
-                    f"-l {', '.join(sorted(taken))} is set by hpcjobs itself",
+                    f"-{name} {', '.join(sorted(taken))} is set by hpcjobs itself",
                     where=where,
                     do="choose the node by --node; its time is in the runtime table",
                 )

@@ -14,7 +14,7 @@ from hpcjobs.schedulers import LIVE
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "slurm": ("sbatch", "squeue", "scancel"),
     "grid_engine": ("qsub", "qstat", "qdel"),
-    "pbs": ("qsub", "qstat", "qdel"),
+    "pbs": ("qsub", "qstat", "qselect", "qdel"),
     "local": (),
 }
 ACCOUNTING: Mapping[str, str] = {"slurm": "sacct", "grid_engine": "qacct"}

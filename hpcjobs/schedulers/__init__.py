@@ -117,7 +117,7 @@ class SchedulerModule(WrittenScheduler, Protocol):
         """What could not be cancelled, for people; empty if all was accepted."""
 
 
-LIVE = ("local", "slurm", "grid_engine")
+LIVE = ("local", "slurm", "grid_engine", "pbs")
 """Schedulers that can be driven. The others are rendered only, so far."""
 
 

@@ -136,7 +136,7 @@ def test_a_workspace_whose_path_no_directive_can_hold_is_told(
 
 
 def test_a_scheduler_that_is_down_is_told_in_its_own_words(run: Run, programs: Path) -> None:
-    for name in ("qsub", "qdel"):
+    for name in ("qsub", "qselect", "qdel"):
         program(programs, name, "exit 1")
     program(
         programs, "qstat", 'echo "qstat: cannot connect to server pbs1 (errno=111)" >&2; exit 1'

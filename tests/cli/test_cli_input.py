@@ -391,16 +391,6 @@ def test_with_nobody_to_ask_yes_must_be_said(
     assert not (workspace / "jobs" / "journal.jsonl").exists()
 
 
-def test_what_cannot_be_driven_yet_is_refused_before_anything_is_written(
-    run: Run, workspace: Path
-) -> None:
-    ended = run(*submit(ON_TSUBAME, "--yes", service="abci", node="rt_HG"))
-    assert_one_message(ended)
-    assert "renders scripts for" in ended.err
-    assert "do: add --dry-run, or: hpcjobs render" in ended.err
-    assert files(workspace) == []
-
-
 def test_a_workspace_that_does_not_exist_is_told(run: Run, tmp_path: Path) -> None:
     ended = run("status", where=tmp_path / "absent")
     assert_one_message(ended)

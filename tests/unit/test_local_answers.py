@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hpcjobs.commands import CommandResult
 from hpcjobs.errors import InputError, SchedulerUnavailableError, SubmitRefusedError
 from hpcjobs.model import JobState, Observation, Reason
-from hpcjobs.schedulers import LIVE, live, written
+from hpcjobs.schedulers import live, written
 from hpcjobs.schedulers.local import (
     cancel_argv,
     find_argv,
@@ -189,7 +189,7 @@ def test_every_command_is_an_argument_list() -> None:
     ("name", "argv"),
     [
         ("grid_engine", ["qsub", "-terse", "-g", "tga-x", "/w/job.sh"]),
-        ("pbs", ["qsub", "/w/job.sh"]),
+        ("pbs", ["qsub", "-f", "/w/job.sh"]),
         ("slurm", ["sbatch", "--parsable", "/w/job.sh"]),
     ],
 )
@@ -201,8 +201,7 @@ def test_without_a_group_none_is_named() -> None:
     assert "-g" not in written("grid_engine").submit_argv(Path("/w/job.sh"), "")
 
 
-@pytest.mark.parametrize("name", sorted({"grid_engine", "pbs", "slurm"} - set(LIVE)))
-def test_a_scheduler_that_is_only_rendered_for_is_refused_with_the_way_out(name: str) -> None:
-    with pytest.raises(InputError, match=f"renders scripts for {name}") as caught:
-        live(name)
+def test_a_scheduler_that_is_only_rendered_for_is_refused_with_the_way_out() -> None:
+    with pytest.raises(InputError, match="renders scripts for example") as caught:
+        live("example")
     assert "--dry-run" in str(caught.value.do)

@@ -92,6 +92,8 @@ def test_a_trial_is_for_few_samples_where_there_are_trials() -> None:
         ("slurm", {"export": "ALL"}),
         ("pbs", {"J": "1-3"}),
         ("pbs", {"v": "HF_TOKEN=x"}),
+        ("pbs", {"l": "ngpus=1,walltime=1:00"}),
+        ("pbs", {"W": "group_list=g,depend=afterany:1"}),
         ("grid_engine", {"t": "1-3"}),
     ],
 )

@@ -129,6 +129,15 @@ def _cases() -> Iterator[tuple[str, Case]]:
         Case("tsubame", "node_q", queueing=Queueing(trial=True), samples=4),
     )
     yield (
+        "abci__rt_HG__reserved",
+        Case(
+            "abci", "rt_HG",
+            queueing=Queueing(
+                "1", "R1234.pbs1", "me@example.org", False, {"W": "group_list=g", "h": ""}
+            ),
+        ),
+    )  # fmt: skip
+    yield (
         "slurm__gpu_1__reserved",
         Case("slurm", "gpu_1", queueing=Queueing("100", "r_1", "me@example.org")),
     )
@@ -253,6 +262,35 @@ def test_a_site_without_resource_types_names_its_resources_as_options(
     text = Case("ours", "big", own_service=True).render(workspace).text
     assert "\n#$ -l gpu=1\n" in text
     assert "big=1" not in text
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ("{}", ["#PBS -q big", "#PBS -l select=1"]),
+        ("{q: gpuhopper}", ["#PBS -q gpuhopper", "#PBS -l select=1"]),
+        (
+            "{l: 'filesystems=home'}",
+            ["#PBS -q big", "#PBS -l select=1", "#PBS -l filesystems=home"],
+        ),
+        ("{l: 'select=1:ngpus=4'}", ["#PBS -q big", "#PBS -l select=1:ngpus=4"]),
+        ("{l: 'ncpus=12,ngpus=1'}", ["#PBS -q big", "#PBS -l ncpus=12,ngpus=1"]),
+        ("{W: 'group_list=gj26'}", ["#PBS -q big", "#PBS -l select=1", "#PBS -W group_list=gj26"]),
+    ],
+)
+def test_another_pbs_cluster_has_queues_and_resources_of_its_own(
+    workspace: Workspace, options: str, lines: list[str]
+) -> None:
+    (workspace.root / "conf" / "services").mkdir(parents=True)
+    (workspace.root / "conf" / "services" / "ours.yaml").write_text(
+        "scheduler: pbs\ntimes: {walltime_max: '24:00:00'}\n"
+        "nodes: {big: {gpus: 1, cores: 8, memory_gb: 64, runtime: hrt_q, "
+        f"options: {options}}}}}\n"
+    )
+    text = Case("ours", "big", own_service=True).render(workspace).text
+    usual = ("-N", "-l walltime", "-j", "-k", "-o", "-r", "-W umask", "-m")
+    found = [line for line in text.splitlines() if line.startswith("#PBS ")]
+    assert [line for line in found if not line[5:].startswith(usual)] == lines
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@
 #PBS -o /work-area/group/eval/jobs/b2cwgpt/01/scheduler.out
 #PBS -r n
 #PBS -W umask=027
+#PBS -m n
 #
 # hpcjobs b2cwgpt-01: openai/o3-mini-2025-01-31 on abci/rt_HC
 #   ja_gpqa: lighteval swallow_gpqa_ja
 # This script is complete: read it, or submit it by hand, once, with
 #   mkdir -p /work-area/group/eval/jobs/b2cwgpt/01
-#   qsub /work-area/group/eval/jobs/b2cwgpt/01/job.sh
+#   qsub -f /work-area/group/eval/jobs/b2cwgpt/01/job.sh
 # What it writes lies in that directory: job.log, server.log, a log a task, results/, and markers
 # (started, ready, task.*, signal, failure, exit_code) from which hpcjobs reads how it went.
 

@@ -9,12 +9,13 @@
 #PBS -o /work-area/group/eval/jobs/rccdddg/01/scheduler.out
 #PBS -r n
 #PBS -W umask=027
+#PBS -m n
 #
 # hpcjobs rccdddg-01: tokyotech-llm/Llama-3.1-Swallow-8B-Instruct-v0.5 on abci/rt_HG
 #   ja_gpqa: lighteval swallow_gpqa_ja
 # This script is complete: read it, or submit it by hand, once, with
 #   mkdir -p /work-area/group/eval/jobs/rccdddg/01
-#   qsub /work-area/group/eval/jobs/rccdddg/01/job.sh
+#   qsub -f /work-area/group/eval/jobs/rccdddg/01/job.sh
 # What it writes lies in that directory: job.log, server.log, a log a task, results/, and markers
 # (started, ready, task.*, signal, failure, exit_code) from which hpcjobs reads how it went.
 
@@ -221,6 +222,45 @@ export PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
 read_key HF_TOKEN
 read_key OPENAI_API_KEY
 read_key DEEPINFRA_API_KEY
+
+# ---- The GPUs, by index: vLLM fails on the UUIDs by which some schedulers name them --------------
+
+# Indices are only used where they surely mean the same devices. An index of a GPU that is cut into
+# slices means its first one, so the index 0 stands for a slice only if no other is to be seen.
+name_gpus_by_index() {
+  local wanted=${CUDA_VISIBLE_DEVICES:-} list=$attempt_dir/work/.gpus
+  local id line matches shown indices='' ids=()
+  local gpu='^GPU ([0-9]+): .*[(]UUID: (GPU-[^)]+)[)]' slice='[(]UUID: (MIG-[^)]+)[)]'
+  case $wanted in
+    *GPU-* | *MIG-*) ;;
+    *) return 0 ;;
+  esac
+  timeout -k 5 30 nvidia-smi -L >"$list" 2>/dev/null & # a signal must not wait for it
+  wait "$!" || : >"$list"
+  shown=$(grep -c 'UUID: ' "$list")
+  IFS=', ' read -ra ids <<<"$wanted"
+  for id in "${ids[@]}"; do
+    matches=''
+    while IFS= read -r line; do
+      if [[ $line =~ $gpu ]]; then
+        # The beginning of a UUID is enough for CUDA, too.
+        [ "${BASH_REMATCH[2]#"$id"}" = "${BASH_REMATCH[2]}" ] || matches+=" ${BASH_REMATCH[1]}"
+      elif [[ $line =~ $slice ]]; then
+        [ "$shown $id" != "2 ${BASH_REMATCH[1]}" ] || matches+=' 0'
+      fi
+    done <"$list"
+    case $matches in
+      ' '*' '* | '')
+        say "GPUs: left as $wanted: no index is known to mean the same"
+        return 0
+        ;;
+    esac
+    indices+=",${matches# }"
+  done
+  export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=${indices#,}
+  say "GPUs: $CUDA_VISIBLE_DEVICES, which are $wanted"
+}
+name_gpus_by_index
 
 # ---- The server: vllm -----------------------------------------------------------------------------
 

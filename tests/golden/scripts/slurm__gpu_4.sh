@@ -217,6 +217,45 @@ read_key HF_TOKEN
 read_key OPENAI_API_KEY
 read_key DEEPINFRA_API_KEY
 
+# ---- The GPUs, by index: vLLM fails on the UUIDs by which some schedulers name them --------------
+
+# Indices are only used where they surely mean the same devices. An index of a GPU that is cut into
+# slices means its first one, so the index 0 stands for a slice only if no other is to be seen.
+name_gpus_by_index() {
+  local wanted=${CUDA_VISIBLE_DEVICES:-} list=$attempt_dir/work/.gpus
+  local id line matches shown indices='' ids=()
+  local gpu='^GPU ([0-9]+): .*[(]UUID: (GPU-[^)]+)[)]' slice='[(]UUID: (MIG-[^)]+)[)]'
+  case $wanted in
+    *GPU-* | *MIG-*) ;;
+    *) return 0 ;;
+  esac
+  timeout -k 5 30 nvidia-smi -L >"$list" 2>/dev/null & # a signal must not wait for it
+  wait "$!" || : >"$list"
+  shown=$(grep -c 'UUID: ' "$list")
+  IFS=', ' read -ra ids <<<"$wanted"
+  for id in "${ids[@]}"; do
+    matches=''
+    while IFS= read -r line; do
+      if [[ $line =~ $gpu ]]; then
+        # The beginning of a UUID is enough for CUDA, too.
+        [ "${BASH_REMATCH[2]#"$id"}" = "${BASH_REMATCH[2]}" ] || matches+=" ${BASH_REMATCH[1]}"
+      elif [[ $line =~ $slice ]]; then
+        [ "$shown $id" != "2 ${BASH_REMATCH[1]}" ] || matches+=' 0'
+      fi
+    done <"$list"
+    case $matches in
+      ' '*' '* | '')
+        say "GPUs: left as $wanted: no index is known to mean the same"
+        return 0
+        ;;
+    esac
+    indices+=",${matches# }"
+  done
+  export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=${indices#,}
+  say "GPUs: $CUDA_VISIBLE_DEVICES, which are $wanted"
+}
+name_gpus_by_index
+
 # ---- The server: vllm -----------------------------------------------------------------------------
 
 readonly provider=vllm

@@ -1,0 +1,425 @@
+#!/bin/bash
+#PBS -N rccdddg-01_ja_gpqa_Llama-3.1-Swallow-8B-Instruct-v0.5
+#PBS -P gaa50000
+#PBS -q R1234
+#PBS -l select=1
+#PBS -l walltime=00:30:00
+#PBS -j oe
+#PBS -k oed
+#PBS -o /work-area/group/eval/jobs/rccdddg/01/scheduler.out
+#PBS -r n
+#PBS -W umask=027
+#PBS -v RTYPE=rt_HG
+#PBS -p 1
+#PBS -m ae
+#PBS -M me@example.org
+#PBS -W group_list=g
+#PBS -h
+#
+# hpcjobs rccdddg-01: tokyotech-llm/Llama-3.1-Swallow-8B-Instruct-v0.5 on abci/rt_HG
+#   ja_gpqa: lighteval swallow_gpqa_ja
+# This script is complete: read it, or submit it by hand, once, with
+#   mkdir -p /work-area/group/eval/jobs/rccdddg/01
+#   qsub -f /work-area/group/eval/jobs/rccdddg/01/job.sh
+# What it writes lies in that directory: job.log, server.log, a log a task, results/, and markers
+# (started, ready, task.*, signal, failure, exit_code) from which hpcjobs reads how it went.
+
+# shellcheck disable=SC2016,SC2329 # names may hold `$`; traps and run_task call functions by name
+set -u -o pipefail
+umask 027
+
+readonly attempt_dir=/work-area/group/eval/jobs/rccdddg/01
+readonly env_file=/work-area/group/eval/.env # keys are read from here, never written elsewhere
+readonly deadline=1740 # seconds; the walltime is 1800
+readonly stop_grace=5 # seconds between TERM and KILL
+native_id=${PBS_JOBID:-}
+
+mkdir -p "$attempt_dir" && cd "$attempt_dir" || exit 90
+exec >>job.log 2>&1 </dev/null
+
+say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*"; }
+
+mark() { # NAME [VALUE]: a fact for hpcjobs; written once, whole or not at all
+  [ -e "$1" ] && return 0
+  printf '%s %s\n' "${2:--}" "$(date -u +%FT%TZ)" >".$1.tmp" && mv ".$1.tmp" "$1"
+}
+
+# Who makes this directory has the attempt: of two that start at once, one goes no further.
+if [ -e started ] || ! mkdir work; then
+  [ -e started ] || [ -d work ] || exit 90
+  mark restarted "$native_id"
+  say "this attempt was started before; hpcjobs never runs one twice"
+  exit 93
+fi
+mark started "$native_id" || exit 90
+
+# ---- Ending: all that was started is stopped on every way out ------------------------------------
+
+code=70 # what this job ends with; it becomes 0 in one place only, after the last task
+server_pid='' evaluator_pid=''
+token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+
+fail() { # CODE WORD MESSAGE
+  mark failure "$2"
+  say "failed, $2: $3"
+  code=$1
+  exit "$code"
+}
+
+ignore_signals() { trap '' TERM INT HUP USR1 USR2 XCPU; }
+
+# Finds, in $ours, the processes of these roles: those of their sessions, those that carry their
+# mark, and what these started. (A process that renames itself, as vLLM's engine does, wipes out its
+# mark; others leave the session.) What was found stays ours until it ends.
+find_processes() { # ROLES SESSION...: 0 if there are any
+  local roles=$1 path pid stat marked again=1 form='[)] [^ZX] ([0-9]+) [0-9]+ ([0-9]+) [^)]*$'
+  local -A parent=() session=()
+  shift
+  marked=$(grep -lzsE "^HPCJOBS_PART=${token}[.]($roles)$" /proc/[0-9]*/environ | cut -d/ -f3)
+  for path in /proc/[0-9]*; do
+    stat=''
+    { read -rd '' stat <"$path/stat"; } 2>/dev/null
+    [[ $stat =~ $form ]] || continue
+    parent[${path#/proc/}]=${BASH_REMATCH[1]}
+    session[${path#/proc/}]=${BASH_REMATCH[2]}
+  done
+  for pid in $marked; do
+    ours[$pid]=1
+  done
+  for pid in "${!ours[@]}"; do
+    [ -n "${parent[$pid]:-}" ] || unset "ours[$pid]"
+  done
+  while [ -n "$again" ]; do
+    again=''
+    for pid in "${!parent[@]}"; do
+      [ -z "${ours[$pid]:-}" ] || continue
+      case " $* " in
+        *" $pid "* | *" ${session[$pid]} "*) ;;
+        *) [ -n "${ours[${parent[$pid]}]:-}" ] || continue ;;
+      esac
+      ours[$pid]=1 again=1
+    done
+  done
+  [ "${#ours[@]}" -gt 0 ]
+}
+
+stop() { # ROLES SESSION...: TERM; KILL to what is left $stop_grace seconds later
+  local end=$((SECONDS + stop_grace)) signal=TERM
+  local -A ours=()
+  while find_processes "$@"; do
+    [ "$SECONDS" -lt "$end" ] || signal=KILL
+    [ -z "$signal" ] || kill -s "$signal" "${!ours[@]}" 2>/dev/null
+    [ "$signal" = KILL ] || signal=''
+    [ "$SECONDS" -lt $((end + 10)) ] || return 1
+    sleep 0.1
+  done
+}
+
+# A second shell, in a session of its own, tidies up where this one is killed without warning. It
+# reads from this one which sessions began and ended, and `done`; the end of input is its death.
+watch_over() { # TOKEN STOP_GRACE
+  local token=$1 stop_grace=$2 word session
+  local -A sessions=()
+  ignore_signals
+  while read -r word session; do
+    case $word in
+      began) sessions[$session]=1 ;;
+      ended) unset "sessions[$session]" ;;
+      *) return 0 ;;
+    esac
+  done
+  printf '%s the job was killed; ending what it left behind\n' "$(date -u +%FT%TZ)"
+  stop 'server|evaluator' "${!sessions[@]}"
+}
+watch=$(declare -f ignore_signals find_processes stop watch_over)
+exec 9> >(exec setsid bash -c "$watch; watch_over \"\$@\"" hpcjobs-watch "$token" "$stop_grace")
+
+on_exit() {
+  ignore_signals
+  trap - EXIT
+  # All children are named: one may have been started just before the signal came.
+  # shellcheck disable=SC2046,SC2086
+  stop 'server|evaluator' $server_pid $evaluator_pid $(jobs -rp) || say 'some processes did not end'
+  echo 'done' >&9
+  say "exit code $code"
+  mark exit_code "$code" || code=90
+  exit "$code"
+}
+on_signal() { # NAME NUMBER; no `exit` here: within the EXIT trap, it would cut that short
+  ignore_signals
+  mark signal "$1"
+  say "stopped by signal $1"
+  code=$((128 + $2))
+  on_exit
+}
+trap on_exit EXIT
+trap ':' PIPE
+trap 'on_signal TERM 15' TERM
+trap 'on_signal INT 2' INT
+trap 'on_signal HUP 1' HUP
+trap 'on_signal USR1 10' USR1
+trap 'on_signal USR2 12' USR2
+trap 'on_signal XCPU 24' XCPU
+
+# ---- Starting and watching -----------------------------------------------------------------------
+
+# Starts a command in a session of its own; $started is its pid and its session. USR1 and USR2, which
+# some schedulers send to every process as a warning, are left to this shell.
+start() { # ROLE DIRECTORY LOG COMMAND...
+  local role=$1 directory=$2 log=$3
+  shift 3
+  command -v -- "$1" >/dev/null || fail 91 command_not_found "no command '$1' on PATH ($PATH)"
+  (
+    trap '' USR1 USR2
+    cd "$directory" || exit 90
+    [ "$role" = evaluator ] || unset OPENAI_API_KEY DEEPINFRA_API_KEY
+    HPCJOBS_PART=$token.$role exec setsid -- "$@" 9>&-
+  ) >>"$log" 2>&1 &
+  started=$!
+  echo "began $started" >&9
+}
+
+pause() { # so that a signal is acted on at once, not after a command in the foreground
+  sleep 0.5 &
+  wait "$!"
+}
+
+alive() { # PID; what ended it may have been sent to us, too: that signal, if any, is to come first
+  kill -0 "$1" 2>/dev/null && return 0
+  pause
+  return 1
+}
+
+check_deadline() {
+  [ "$SECONDS" -lt "$deadline" ] ||
+    fail 95 deadline "not finished 60 s before the walltime"
+}
+
+read_key() { # NAME: export it with its value in $env_file, if that has one
+  local line value=
+  [ -r "$env_file" ] || return 0
+  while IFS= read -r line || [ -n "$line" ]; do
+    line=${line#$'\xef\xbb\xbf'} # the mark that some editors put at the start of a file
+    if [[ $line =~ ^[[:space:]]*(export[[:space:]]+)?"$1"=(.*)$ ]]; then
+      value=${BASH_REMATCH[2]}
+      value=${value%"${value##*[![:space:]]}"}
+      case $value in
+        \"*\" | \'*\') value=${value:1:${#value}-2} ;;
+        '<'*'>') value='' ;; # the placeholder of .env_template
+      esac
+    fi
+  done <"$env_file"
+  [ -z "$value" ] || export "$1=$value"
+}
+
+set +u # the sites' own profile scripts use variables that may be unset
+# PBS_LOCALDIR is the node's own disk, emptied at the end.
+[ -z "${PBS_LOCALDIR:-}" ] || export TMPDIR=$PBS_LOCALDIR
+# shellcheck source=/dev/null
+. /etc/profile.d/modules.sh
+module load cuda/12.6/12.6.1
+set -u
+{ set +x; } 2>/dev/null # from here on there are keys in variables, which a trace would show
+export HF_HOME=/work-area/group/cache/huggingface
+export VLLM_CACHE_ROOT=/work-area/group/cache/vllm
+export UV_CACHE_DIR=/work-area/group/cache/uv
+export PYTHONUNBUFFERED=1 PYTHONFAULTHANDLER=1
+read_key HF_TOKEN
+read_key OPENAI_API_KEY
+read_key DEEPINFRA_API_KEY
+
+# ---- The GPUs, by index: vLLM fails on the UUIDs by which some schedulers name them --------------
+
+# Indices are only used where they surely mean the same devices. An index of a GPU that is cut into
+# slices means its first one, so the index 0 stands for a slice only if no other is to be seen.
+name_gpus_by_index() {
+  local wanted=${CUDA_VISIBLE_DEVICES:-} list=$attempt_dir/work/.gpus
+  local id line matches shown indices='' ids=()
+  local gpu='^GPU ([0-9]+): .*[(]UUID: (GPU-[^)]+)[)]' slice='[(]UUID: (MIG-[^)]+)[)]'
+  case $wanted in
+    *GPU-* | *MIG-*) ;;
+    *) return 0 ;;
+  esac
+  timeout -k 5 30 nvidia-smi -L >"$list" 2>/dev/null & # a signal must not wait for it
+  wait "$!" || : >"$list"
+  shown=$(grep -c 'UUID: ' "$list")
+  IFS=', ' read -ra ids <<<"$wanted"
+  for id in "${ids[@]}"; do
+    matches=''
+    while IFS= read -r line; do
+      if [[ $line =~ $gpu ]]; then
+        # The beginning of a UUID is enough for CUDA, too.
+        [ "${BASH_REMATCH[2]#"$id"}" = "${BASH_REMATCH[2]}" ] || matches+=" ${BASH_REMATCH[1]}"
+      elif [[ $line =~ $slice ]]; then
+        [ "$shown $id" != "2 ${BASH_REMATCH[1]}" ] || matches+=' 0'
+      fi
+    done <"$list"
+    case $matches in
+      ' '*' '* | '')
+        say "GPUs: left as $wanted: no index is known to mean the same"
+        return 0
+        ;;
+    esac
+    indices+=",${matches# }"
+  done
+  export CUDA_DEVICE_ORDER=PCI_BUS_ID CUDA_VISIBLE_DEVICES=${indices#,}
+  say "GPUs: $CUDA_VISIBLE_DEVICES, which are $wanted"
+}
+name_gpus_by_index
+
+# ---- The server: vllm -----------------------------------------------------------------------------
+
+readonly provider=vllm
+readonly model=tokyotech-llm/Llama-3.1-Swallow-8B-Instruct-v0.5
+readonly start_timeout=3600
+server_key=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n') # without it the server must not answer
+proof=hpcjobs-$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n') # a model name that only we know
+port=
+no_proxy=${no_proxy:-${NO_PROXY:-}} # a site's proxy cannot reach our server
+export no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
+export NO_PROXY=$no_proxy
+
+launch_server() {
+  local PATH=/work-area/group/repo/environments/vllm/bin:$PATH
+  VLLM_API_KEY=$server_key start server "$attempt_dir/work" "$attempt_dir/server.log" \
+    vllm serve tokyotech-llm/Llama-3.1-Swallow-8B-Instruct-v0.5 \
+    --served-model-name "$model" "$proof" \
+    --host 127.0.0.1 --port "$port" \
+    --tensor-parallel-size 1 \
+    --gpu-memory-utilization 0.9 --dtype bfloat16
+}
+
+server_version() {
+  ask_server GET /version "$server_key"
+  printf 'vllm %s' "$(sed -n 's/^{"version": *"\([^"]*\)".*/\1/p' <<<"$answer")"
+}
+
+port_in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+choose_port() {
+  local _
+  for _ in {1..50}; do
+    port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+    port_in_use "$port" || return 0
+  done
+  fail 92 no_port 'found no free port'
+}
+
+ask_server() { # METHOD PATH KEY: $answer is what answers at our port, status line first
+  (
+    exec 3<>"/dev/tcp/127.0.0.1/$port" 9>&- || exit 1
+    printf '%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n' "$@" >&3
+    printf 'Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}' >&3
+    exec timeout 10 cat <&3
+  ) >"$attempt_dir/work/.answer" 2>/dev/null &
+  wait "$!"
+  answer=$(tr -d '\0' <"$attempt_dir/work/.answer")
+}
+
+# 0: our own server is ready. Else: 96 it ended, 97 it took too long, 98 somebody else's answers.
+wait_for_server() {
+  local answer end=$((SECONDS + start_timeout))
+  while alive "$server_pid"; do
+    ask_server GET /v1/models "$server_key"
+    case $answer in
+      'HTTP/1.'?' 200'*"\"$proof\""*)
+        ask_server POST /v1/chat/completions "not-$server_key"
+        case $answer in
+          'HTTP/1.'?' 40'[13]*) alive "$server_pid" && return 0 ;;
+          'HTTP/1.'*) fail 98 server_unprotected "a wrong key is answered ${answer%%$'\r'*}" ;;
+        esac
+        ;;
+      'HTTP/1.'?' 200'*) return 98 ;;
+    esac
+    [ "$SECONDS" -lt "$end" ] || return 97
+    check_deadline
+    pause
+  done
+  return 96
+}
+
+start_server() { # tries another port where somebody took ours
+  local try status
+  for try in 1 2 3; do
+    choose_port
+    say "starting $provider on port $port (try $try)"
+    launch_server
+    server_pid=$started
+    status=0
+    wait_for_server || status=$?
+    [ "$status" -ne 0 ] || break
+    stop server "$server_pid"
+    echo "ended $server_pid" >&9
+    server_pid=''
+    case $status in
+      96) port_in_use "$port" || grep -qiE 'address (already )?in use|errno 98' server.log || break ;;
+      97) break ;;
+    esac
+    say "port $port belongs to another process"
+  done
+  case $status in
+    0)
+      mark ready "$port"
+      mark server_version "$(server_version)"
+      say "$provider is ready after $SECONDS s"
+      ;;
+    96) fail 96 server_ended 'the server ended while it started; see server.log' ;;
+    97) fail 97 server_not_ready "the server was not ready within $start_timeout s; see server.log" ;;
+    *) fail 98 server_not_ours 'another server answers at our port' ;;
+  esac
+}
+
+check_server() {
+  alive "$server_pid" || fail 99 server_died 'the server died; see server.log'
+}
+
+# ---- The tasks -----------------------------------------------------------------------------------
+
+evaluate_1() { # ja_gpqa
+  local PATH=/work-area/group/repo/environments/lighteval/bin:$PATH
+  {
+    printf 'model:\n  base_params:\n'
+    printf '    model_name: %s\n' '"hosted_vllm/tokyotech-llm/Llama-3.1-Swallow-8B-Instruct-v0.5"'
+    printf '    base_url: "%s"\n' "http://127.0.0.1:$port/v1"
+    printf '  generation:\n'
+    printf '    %s\n' 'temperature: 0.0'
+  } >"$work_dir/model.yaml"
+  local -x HOSTED_VLLM_API_KEY=$server_key
+  LITELLM_LOG=WARNING start evaluator "$work_dir" "$log" \
+    lighteval endpoint litellm model.yaml 'swallow|swallow_gpqa_ja|0|0' \
+    --use-chat-template \
+    --system-prompt 'あなたは誠実で優秀な日本人のアシスタントです。' \
+    --output-dir "$attempt_dir/results"/ja/gpqa --save-details
+}
+
+run_task() { # KEY FUNCTION: 0 if the evaluator ended with 0
+  local key=$1 status
+  work_dir=$attempt_dir/work/$key # fresh: nothing of an earlier attempt is read again
+  mkdir -p "$work_dir" || fail 90 no_directory "cannot create $work_dir"
+  check_server
+  mark "task.$key.started"
+  say "$key: started"
+  log=$attempt_dir/$key.log
+  "$2"
+  evaluator_pid=$started
+  while alive "$evaluator_pid"; do
+    check_server
+    check_deadline
+    pause
+  done
+  wait "$evaluator_pid"
+  status=$?
+  stop evaluator "$evaluator_pid"
+  echo "ended $evaluator_pid" >&9
+  evaluator_pid=''
+  check_server
+  mark "task.$key.exit_code" "$status"
+  say "$key: exit code $status"
+  return "$status"
+}
+
+start_server
+failed=0
+run_task ja_gpqa evaluate_1 || failed=$?
+code=$failed
+exit "$code"
