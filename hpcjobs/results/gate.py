@@ -9,8 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 
+from hpcjobs.results.judgement import (
+    BROKEN_SAMPLES,
+    FEWER,
+    NO_SAMPLES,
+    NOT_INSTALLED,
+    Finding,
+    Judgement,
+    Trust,
+)
 from hpcjobs.results.log_facts import LogFacts
 from hpcjobs.results.sample_facts import SampleFacts
 
@@ -34,66 +42,6 @@ SAME_FROM, SAME_LENGTH = 10, 20
 
 CLOCK_SLACK = 600.0
 """Seconds by which the clocks of a node and of a file server may differ."""
-
-
-class Trust(str, Enum):
-    """What the result of a task is worth."""
-
-    DONE = "done"
-    SUSPECT = "suspect"
-    FAILED = "failed"
-    """It is no result at all: not even by a person's word does it count."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A reason not to trust a result."""
-
-    kind: str
-    why: str
-    lines: tuple[str, ...] = ()
-    """Of a log, with its name and their numbers."""
-    trust: Trust = Trust.SUSPECT
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What is to be thought of the result of one task."""
-
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def trust(self) -> Trust:
-        """The worst of all findings; done without any."""
-        if any(one.trust is Trust.FAILED for one in self.findings):
-            return Trust.FAILED
-        return Trust.SUSPECT if self.findings else Trust.DONE
-
-    @property
-    def why(self) -> str:
-        """All reasons, for people."""
-        return "; ".join(one.why for one in self.findings)
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The lines of logs that show it."""
-        return tuple(line for one in self.findings for line in one.lines)
-
-    @property
-    def unread(self) -> bool:
-        """Whether samples were not looked at for want of a program: they may be, another time."""
-        return any(one.kind == NOT_INSTALLED for one in self.findings)
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether something is not there, or not whole, which a slow disk may yet show."""
-        return any(one.kind in (NO_SAMPLES, BROKEN_SAMPLES, FEWER) for one in self.findings)
-
-
-NOT_INSTALLED = "not_installed"
-NO_SAMPLES = "no_samples"
-BROKEN_SAMPLES = "broken_samples"
-FEWER = "fewer"
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ def tree_document(tree: RawTree, result: Aggregate) -> dict[str, Any]:
             "unfinished": {},
             "failed": broken,
             "suspect": doubts,
+            "accepted_suspect": {},
+            "evidence": {},
             "not_in_any_metric": list(result.unused),
             "values": {
                 name: {**made_from(value, str), "jobs": [], "settings": {}}

@@ -22,7 +22,15 @@ from hpcjobs.files import explained, write_json
 from hpcjobs.markers import read_markers
 from hpcjobs.model import Job, TaskRun
 from hpcjobs.results import gate
-from hpcjobs.results.gate import Asked, EntryFacts, Finding, Judgement, Trust
+from hpcjobs.results.gate import Asked, EntryFacts
+from hpcjobs.results.judgement import (
+    BROKEN_SAMPLES,
+    NO_SAMPLES,
+    NOT_INSTALLED,
+    Finding,
+    Judgement,
+    Trust,
+)
 from hpcjobs.results.log_facts import LogFacts, log_facts
 from hpcjobs.results.result_file import Entry, ResultError, ResultFile
 from hpcjobs.results.sample_facts import NotInstalledError, read_facts
@@ -95,11 +103,11 @@ def _entry_facts(entry: Entry, file: ResultFile, samples: list[SampleFile]) -> E
         try:
             facts = read_facts(own[0].path, entry.task, _limit(file))
         except NotInstalledError:
-            fault, kind = "pip install 'hpcjobs[details]'", gate.NOT_INSTALLED
+            fault, kind = "pip install 'hpcjobs[details]'", NOT_INSTALLED
         except ResultError as error:
-            fault, kind = error.what, gate.BROKEN_SAMPLES
+            fault, kind = error.what, BROKEN_SAMPLES
     else:
-        kind = gate.NO_SAMPLES
+        kind = NO_SAMPLES
     return EntryFacts(entry.task, entry.samples, entry.original, facts, fault, kind)
 
 
