@@ -205,6 +205,10 @@ def _show(path: str, document: dict[str, Any]) -> None:
             click.echo(f"  {title}: {key}: {why}")
             for line in about["evidence"].get(key, ()) if title == "suspect" else ():
                 click.echo(f"    {line}")
+    if about["evidence"] and not about["accepted_suspect"]:
+        click.echo(
+            "  see them: hpcjobs details TASK --empty; count them: aggregate --accept-suspect"
+        )
     for key, why in about["accepted_suspect"].items():
         click.echo(f"  counted, though suspect: {key}: {why}")
     for why in dict.fromkeys(about["missing"].values()):

@@ -77,7 +77,7 @@ def as_document(
         "failed": {one.task.key: one.why for one in failed},
         "suspect": whys,
         "accepted_suspect": accepted,
-        "evidence": {key: list(one.lines) for key, one in doubts.items() if one.lines},
+        "evidence": {key: list(one.lines) for key, one in doubts.items()},
         "not_in_any_metric": list(result.unused),
         "values": {
             name: _provenance(workspace, sources, value)
@@ -137,9 +137,9 @@ def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
 
 
 def _script_of(key: str) -> str:
-    """The table's name of a raw task key: `swallow|aime|0` is `aime`."""
+    """The table's name of a raw task key: `swallow|aime|0`, and `aime|0` of 0.13, are `aime`."""
     parts = key.split("|")
-    return parts[1] if len(parts) > 1 else key
+    return parts[1] if len(parts) > 2 else parts[0]
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,11 @@ def _size(path: Path) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with explained("read", path):
-        try:
-            value = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return {}
+    """What was kept; whatever cannot be read is found out again."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
     return value if isinstance(value, dict) else {}
 
 
