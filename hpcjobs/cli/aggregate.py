@@ -152,6 +152,7 @@ def _raw(
     from hpcjobs.results.added_functions import read_table
     from hpcjobs.results.raw_tree import (
         aggregate_tree,
+        answers_in_doubt,
         find_tree,
         lost,
         not_counted,
@@ -171,12 +172,13 @@ def _raw(
     document = tree_document(tree, aggregate_tree(metrics, tree, functions, strict=strict))
     path = Path(output, FILE_NAME)
     write_json(path, document)
+    notes = [*not_counted(tree), *answers_in_doubt(tree)]
     if as_json:
         evaluation = {"path": str(path), **document}
-        print_json({"evaluations": [evaluation], "warnings": not_counted(tree)})
+        print_json({"evaluations": [evaluation], "warnings": notes})
     else:
         _show(str(path), document)
-    for note in not_counted(tree):
+    for note in notes:
         warn(note)
     if not tree.results.files:
         warn(f"no result of {models[0]} in {tree.directory}")

@@ -169,7 +169,7 @@ def _digest(
     with explained("read", attempt):
         results = sorted(hashlib.sha256(file.path.read_bytes()).hexdigest() for file in files)
     what = [gate.VERSION, job.max_samples, asdict(run), results, sorted(large), _size(log)]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _size(path: Path) -> int:

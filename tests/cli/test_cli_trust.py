@@ -212,3 +212,24 @@ def test_an_old_event_of_a_success_is_looked_at_and_a_strange_one_passed_over(
     ]
     journal.append(tmp_path / "jobs/journal.jsonl", strange)
     assert "done 1" in run("status")[0]
+
+
+@pytest.mark.parametrize(
+    ("tree", "model", "said"),
+    [
+        ("lighteval-failures/0.13.0_die2", "openai/tiny", "2 of 4 answers are empty"),
+        ("lighteval-failures/0.13.0_poisoned_cache", "openai/tiny", "all 4 answers are empty"),
+        ("lighteval-good/0.13.0", "hosted_vllm/acme/tiny-1B", ""),
+        ("lm_eval-good/local-chat-completions", "acme/tiny-1B", ""),
+    ],
+)
+@pytest.mark.parametrize("below", ["", "results"])
+def test_of_results_that_others_made_it_is_said_and_they_count(
+    run: Run, tmp_path: Path, tree: str, model: str, said: str, below: str
+) -> None:
+    if below and "lm_eval" in tree:
+        return
+    words = ("--raw-results", str(EVALUATIONS / tree / below), "--model", model)
+    _, err = run("aggregate", *words, "--output", str(tmp_path / "out"))
+    assert ("suspect, though counted: " + said in err) == bool(said)
+    assert bool(said) == ("suspect" in err)
