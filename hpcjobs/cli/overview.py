@@ -16,6 +16,7 @@ from hpcjobs.cli.table import signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import StorageError
 from hpcjobs.files import write_json
+from hpcjobs.model import JobState
 from hpcjobs.store import JobRecord
 from hpcjobs.workspace import Workspace
 
@@ -112,6 +113,8 @@ def detail(record: JobRecord) -> str:
         return ""
     if attempt.suspect:
         return "; ".join(f"{key}: {why}" for key, why in sorted(attempt.suspect.items()))
+    if attempt.suspect is None and attempt.state is JobState.SUCCEEDED:
+        return "nobody has looked at its answers yet"
     reason = f"{attempt.reason.value}: " if attempt.reason else ""
     return f"{reason}{attempt.detail}"
 

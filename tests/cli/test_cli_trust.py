@@ -214,6 +214,16 @@ def test_an_old_event_of_a_success_is_looked_at_and_a_strange_one_passed_over(
     assert "done 1" in run("status")[0]
 
 
+def test_what_could_not_be_looked_at_yet_is_told(
+    run: Run, leave: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave("lighteval-failures/0.13.0_die2")
+    monkeypatch.setattr("hpcjobs.observe.CHECK_SECONDS", 0.0)
+    out, err = run("status")
+    assert "nobody has looked at its answers yet" in out
+    assert "the answers of 1 job(s) were not looked at yet" in err
+
+
 @pytest.mark.parametrize(
     ("tree", "model", "said"),
     [
