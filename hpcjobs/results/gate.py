@@ -132,7 +132,8 @@ def _of_empty(
     examples = [f"{one.task} {name}" for one in facts for name in one.examples][:3]
     such = f" (sample {', '.join(examples)})"
     if empty == answers:
-        return [Finding("empty", f"all {answers} answers are empty", trust=Trust.FAILED)]
+        why = f"all {answers} answers are empty" if answers > 1 else "the only answer is empty"
+        return [Finding("empty", why, trust=Trust.FAILED)]
     if not log.there:
         return [
             Finding("empty", f"{empty} of {answers} answers are empty{such}, and no log tells why")
