@@ -30,7 +30,9 @@ CANCELLING = "cancelling"
 SEEN = "seen"
 """It stands otherwise than before: `state`, `detail`, `absent_since`."""
 ENDED = "ended"
-"""It is over: `state`, `reason`, `detail`."""
+"""It is over: `state`, `reason`, `detail`; if it succeeded, what CHECKED tells, too."""
+CHECKED = "checked"
+"""The results of one that succeeded were looked at again: `suspect` (why, by task), `unread`."""
 
 Event = Mapping[str, Any]
 

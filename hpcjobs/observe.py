@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpcjobs import journal
 from hpcjobs.ask import ask
@@ -14,11 +16,16 @@ from hpcjobs.errors import HpcjobsError, LockedError, StorageError
 from hpcjobs.evidence import SETTLE_SECONDS, Answer, Evidence, Silence, judge
 from hpcjobs.journal import Event
 from hpcjobs.lock import workspace_lock
-from hpcjobs.markers import Markers, read_markers
+from hpcjobs.markers import read_markers
 from hpcjobs.model import Job, JobState, Observation, Service, Verdict
-from hpcjobs.results.checking import result_problems
 from hpcjobs.store import AttemptRecord, JobRecord, Store, load
 from hpcjobs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hpcjobs.results.checking import Checked
+
+CHECK_SECONDS = 20.0
+"""So long what ended long ago is looked at again, before the rest is left for the next time."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ def refresh(workspace: Workspace, *, wait: float = 2.0) -> View:
         StorageError: the journal cannot be read.
     """
     store = load(workspace.journal)
-    if not any(record.active for record in store.jobs.values()):
+    if not any(record.active for record in store.jobs.values()) and not any(_to_check(store)):
         return View(store, _broken(store))
     try:
         with workspace_lock(lock_file(workspace), wait=wait):
@@ -85,8 +92,46 @@ def update(workspace: Workspace, store: Store, *, record: bool) -> list[str]:
             except StorageError as error:  # a disk that does not answer says nothing of the job
                 warnings.append(f"{attempt.name}: {error.what}")
     if record:
+        events += _check_again(workspace, store, warnings)
         journal.append(workspace.journal, events)
     return warnings
+
+
+def _to_check(store: Store) -> Iterator[tuple[JobRecord, AttemptRecord]]:
+    """Attempts whose results nobody has looked at, or could not: of earlier versions, or pyarrow
+    has been installed since.
+    """
+    for record in store.jobs.values():
+        for attempt in record.attempts:
+            if attempt.state is JobState.SUCCEEDED and (
+                attempt.suspect is None or (attempt.unread and find_spec("pyarrow") is not None)
+            ):
+                yield record, attempt
+
+
+def _check_again(workspace: Workspace, store: Store, warnings: list[str]) -> list[Event]:
+    """Look at the results of attempts that have ended before; that they ended well stays so."""
+    events: list[Event] = []
+    left = list(_to_check(store))
+    end = time.monotonic() + CHECK_SECONDS
+    while left and time.monotonic() < end:
+        record, attempt = left.pop(0)
+        job = record.job_of(attempt)
+        try:
+            checked = _checked(job, workspace.attempt(job.id, attempt.number))
+        except StorageError as error:
+            warnings.append(f"{attempt.name}: {error.what}")
+            continue
+        attempt.suspect, attempt.unread = {**checked.worthless, **checked.suspect}, checked.unread
+        events.append(
+            journal.event(
+                journal.CHECKED, time.time(), job.id, attempt.number,
+                suspect=attempt.suspect, unread=attempt.unread,
+            )
+        )  # fmt: skip
+    if left:
+        warnings.append(f"the answers of {len(left)} job(s) were not looked at yet: ask again")
+    return events
 
 
 def _update_one(
@@ -120,12 +165,21 @@ def _update_one(
     markers = read_markers(directory)
     if answer is Silence.NOT_ASKED and markers.exit_code is None:
         return events
+    checked = None
+    problems: dict[str, str] = {}
+    lag = 0.0 if service and service.scheduler == "local" else SETTLE_SECONDS
+    if markers.exit_code is not None and markers.exit_code.value == "0":
+        checked = _checked(job, directory)
+        problems = {**checked.problems, **checked.worthless}
+        grace = service.grace_seconds if service else SETTLE_SECONDS
+        if now - markers.exit_code.at < min(lag, grace):  # the rest may show late
+            problems |= checked.awaited
     verdict = judge(
         Evidence(
             name=attempt.name,
             markers=markers,
             answer=answer,
-            problems=_problems(job, directory, markers),
+            problems=problems,
             now=now,
             submitting_at=attempt.submitting_at,
             accepted=attempt.native_id is not None,
@@ -134,7 +188,7 @@ def _update_one(
             walltime=job.walltime,
             grace=service.grace_seconds if service else float("inf"),
             submit_timeout=service.submit_timeout if service else float("inf"),
-            lag=0.0 if service and service.scheduler == "local" else SETTLE_SECONDS,
+            lag=lag,
             place=attempt.place,
         )
     )
@@ -144,6 +198,8 @@ def _update_one(
         attempt.detail,
         attempt.absent_since,
     )
+    if verdict.state is JobState.SUCCEEDED and checked is not None:
+        attempt.suspect, attempt.unread = checked.suspect, checked.unread
     if changed:
         events.append(_verdict_event(now, record, attempt, verdict, absent_since))
     attempt.state, attempt.reason, attempt.detail = verdict.state, verdict.reason, verdict.detail
@@ -159,6 +215,9 @@ def _verdict_event(
     verdict: Verdict,
     absent_since: float | None,
 ) -> Event:
+    trust = {}
+    if verdict.state is JobState.SUCCEEDED and attempt.suspect is not None:
+        trust = {"suspect": attempt.suspect, "unread": attempt.unread}
     return journal.event(
         journal.ENDED if verdict.state.final else journal.SEEN,
         now,
@@ -168,14 +227,15 @@ def _verdict_event(
         reason=verdict.reason.value if verdict.reason else None,
         detail=verdict.detail,
         absent_since=absent_since,
+        **trust,
     )
 
 
-def _problems(job: Job, directory: Path, markers: Markers) -> Mapping[str, str]:
-    """Why results are not whole; looked at only where that decides."""
-    if markers.exit_code is None or markers.exit_code.value != "0":
-        return {}
-    return result_problems(job, directory)
+def _checked(job: Job, directory: Path) -> Checked:
+    """Whether the results are whole and can be trusted; it may have to read many gigabytes."""
+    from hpcjobs.results.checking import check_results
+
+    return check_results(job, directory)
 
 
 def _broken(store: Store) -> tuple[str, ...]:

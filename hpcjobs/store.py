@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ class AttemptRecord:
     """Since when every answer of the scheduler lacked it."""
     cancelling: bool = False
     ended_at: float | None = None
+    suspect: Mapping[str, str] | None = None
+    """By task: why its result is not to be trusted; None = nobody has looked at them yet."""
+    unread: bool = False
+    """Answers could not be looked at, for want of a program."""
     job: Job | None = None
     """As it was when this attempt was submitted, if that differs from the first time."""
 
@@ -127,6 +131,8 @@ def _apply(store: Store, one: Event) -> None:
         return
     attempt = {attempt.number: attempt for attempt in record.attempts}[number]
     if attempt.state.final:
+        if kind == journal.CHECKED and attempt.state is JobState.SUCCEEDED:
+            _apply_check(attempt, one)
         return
     if kind == journal.SUBMITTED:
         attempt.native_id = str(one["native_id"])
@@ -143,6 +149,15 @@ def _apply(store: Store, one: Event) -> None:
         attempt.detail = one.get("detail", "")
         attempt.absent_since = one.get("absent_since")
         attempt.ended_at = at if state.final else None
+        if state is JobState.SUCCEEDED:
+            _apply_check(attempt, one)
+
+
+def _apply_check(attempt: AttemptRecord, one: Event) -> None:
+    suspect = one.get("suspect")
+    if isinstance(suspect, dict):
+        attempt.suspect = {str(key): str(why) for key, why in suspect.items()}
+        attempt.unread = one.get("unread") is True
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     help="With --raw-results: an average that lacks subsets is -1 (else it is shown, and marked).",
 )
 @click.option(
+    "--accept-suspect",
+    is_flag=True,
+    help="Count results that are suspect, too; the reasons stand beside them.",
+)
+@click.option(
     "--check",
     is_flag=True,
     help="List what is missing, failed, stale or suspect, and write missing.csv.",
@@ -56,13 +61,14 @@ def aggregate(
     raw_results: str | None,
     output: str | None,
     strict: bool,
+    accept_suspect: bool,
     check: bool,
     tasks: tuple[str, ...],
 ) -> int:
     """Collect the results of the jobs into results/.../aggregated_results.json.
 
     Ends with 0 if all that was submitted has its values, 1 if one is missing for good, 3 if jobs
-    are under way.
+    are under way. A result that is not to be trusted does not count, and is named.
 
     \b
     hpcjobs aggregate
@@ -75,6 +81,9 @@ def aggregate(
         raise InputError("--tasks goes with --check", where="--tasks")
     if strict and raw_results is None:
         raise InputError("--strict goes with --raw-results", where="--strict")
+    if accept_suspect and (check or raw_results is not None):
+        other = "--check" if check else "--raw-results"
+        raise InputError(f"--accept-suspect does not go with {other}", where="--accept-suspect")
     if raw_results is not None:
         return _raw(context, raw_results, models, output, strict, as_json)
     if check:
@@ -83,7 +92,7 @@ def aggregate(
         return check_gaps(context, models, tasks, output, as_json)
     if output is not None:
         raise InputError("--output goes with --raw-results or --check", where="--output")
-    return _of_jobs(context, models, as_json)
+    return _of_jobs(context, models, accept_suspect, as_json)
 
 
 def require_known(store: Store, models: tuple[str, ...]) -> None:
@@ -98,7 +107,7 @@ def require_known(store: Store, models: tuple[str, ...]) -> None:
             raise unknown("model", model, known, where="--model")
 
 
-def _of_jobs(context: Context, models: tuple[str, ...], as_json: bool) -> int:
+def _of_jobs(context: Context, models: tuple[str, ...], accept_suspect: bool, as_json: bool) -> int:
     from hpcjobs.observe import refresh
     from hpcjobs.results.added_functions import read_table
     from hpcjobs.results.collect import collect
@@ -110,7 +119,7 @@ def _of_jobs(context: Context, models: tuple[str, ...], as_json: bool) -> int:
     require_known(view.store, models)
     code = ExitCode.OK
     written = []
-    for one in collect(workspace, view.store, models):
+    for one in collect(workspace, view.store, models, accept_suspect=accept_suspect):
         result = aggregate_collected(metrics, one, functions)
         document = as_document(workspace, metrics, one, result)
         path = write_report(workspace, one, document)
@@ -143,6 +152,7 @@ def _raw(
     from hpcjobs.results.added_functions import read_table
     from hpcjobs.results.raw_tree import (
         aggregate_tree,
+        answers_in_doubt,
         find_tree,
         lost,
         not_counted,
@@ -162,12 +172,13 @@ def _raw(
     document = tree_document(tree, aggregate_tree(metrics, tree, functions, strict=strict))
     path = Path(output, FILE_NAME)
     write_json(path, document)
+    notes = [*not_counted(tree), *answers_in_doubt(tree)]
     if as_json:
         evaluation = {"path": str(path), **document}
-        print_json({"evaluations": [evaluation], "warnings": not_counted(tree)})
+        print_json({"evaluations": [evaluation], "warnings": notes})
     else:
         _show(str(path), document)
-    for note in not_counted(tree):
+    for note in notes:
         warn(note)
     if not tree.results.files:
         warn(f"no result of {models[0]} in {tree.directory}")
@@ -194,8 +205,16 @@ def _show(path: str, document: dict[str, Any]) -> None:
     for title, group in ((title, about[title]) for title in titles):
         for key, why in group.items():
             click.echo(f"  {title}: {key}: {why}")
+            for line in about["evidence"].get(key, ()) if title == "suspect" else ():
+                click.echo(f"    {line}")
+    if about["evidence"] and not about["accepted_suspect"]:
+        click.echo(
+            "  see them: hpcjobs details TASK --empty; count them: aggregate --accept-suspect"
+        )
+    for key, why in about["accepted_suspect"].items():
+        click.echo(f"  counted, though suspect: {key}: {why}")
     for why in dict.fromkeys(about["missing"].values()):
-        if not why.startswith("no result for ") or ";" in why:
+        if (not why.startswith("no result for ") or ";" in why) and ": suspect: " not in why:
             names = [name for name, one in about["missing"].items() if one == why]
             click.echo(f"  missing: {_some(names)}: {why}")
     if about["missing"]:

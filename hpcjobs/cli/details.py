@@ -208,7 +208,7 @@ def _of_task(
     from hpcjobs.results.collect import collect
 
     found = {}
-    for one in collect(workspace, store, (model,) if model else ()):
+    for one in collect(workspace, store, (model,) if model else (), accept_suspect=True):
         evaluation = one.evaluation
         if settings is not None and evaluation.settings_name != settings:
             continue

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
-from hpcjobs.cli.table import signed, word
+from hpcjobs.cli.table import signed, word_of
 from hpcjobs.diagnosis.cause import Again, Kind
 from hpcjobs.diagnosis.diagnose import Diagnosis, Finding, Line
 from hpcjobs.diagnosis.text import shown
@@ -127,13 +127,15 @@ def _case(
 
 def _told(context: Context, case: _Case, lines: int) -> str:
     attempt, job = case.attempt, case.record.job
-    state = signed(word(attempt.state, attempt.reason), context.emoji)
+    state = signed(word_of(attempt), context.emoji)
     head = f"{case.label}  {state}  {case.tasks}  {job.model}  {_why(case)}".rstrip()
     return "\n".join([head, *_indented(_findings(case, lines))])
 
 
 def _why(case: _Case) -> str:
     """What `status` says of it."""
+    if case.attempt.suspect:
+        return shown("; ".join(f"{key}: {why}" for key, why in case.attempt.suspect.items()))
     reason = f"{case.attempt.reason.value}: " if case.attempt.reason else ""
     return shown(f"{reason}{case.attempt.detail}")
 
@@ -147,7 +149,7 @@ def _findings(case: _Case, lines: int) -> list[str]:
         told.append(_unknown(case))
         told += _indented(_shown(case.diagnosis.unexplained, lines, each=True))
     elif not found:
-        told.append(_nothing(case.attempt.state))
+        told.append(_nothing(case.attempt))
     for finding in found:
         told.append(_title(finding))
         told += _indented(_shown(finding.lines, lines))
@@ -168,9 +170,10 @@ def _unknown(case: _Case) -> str:
     return f"{_NONE_KNOWN}; the logs end with, or hold:"
 
 
-def _nothing(state: JobState) -> str:
+def _nothing(attempt: AttemptRecord) -> str:
+    state = attempt.state
     if state is JobState.SUCCEEDED:
-        return "nothing to complain of"
+        return "the logs do not say why" if attempt.suspect else "nothing to complain of"
     return "cancelled" if state is JobState.CANCELLED else "not ended; nothing to warn of so far"
 
 
@@ -224,6 +227,7 @@ def _json(case: _Case, lines: int) -> dict[str, Any]:
         "state": attempt.state.value,
         "reason": attempt.reason.value if attempt.reason else None,
         "detail": shown(attempt.detail),
+        "suspect": attempt.suspect,
         "cause": cause.id if cause else None,
         "again": diagnosis.again.value if diagnosis.again else None,
         "findings": [

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from hpcjobs.cli.context import Context
-from hpcjobs.cli.table import signed, table, word
+from hpcjobs.cli.table import signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import StorageError
 from hpcjobs.files import write_json
+from hpcjobs.model import JobState
 from hpcjobs.store import JobRecord
 from hpcjobs.workspace import Workspace
 
@@ -67,9 +68,7 @@ def overview(context: Context, records: Sequence[JobRecord], counted: Sequence[J
     if len(records) < len(counted):
         hidden = len(counted) - len(records)
         blocks.append(f"{hidden} ended and shown before: see them with hpcjobs status --all")
-    counts = Counter(
-        word(record.state, record.last.reason if record.last else None) for record in counted
-    )
+    counts = Counter(word_of(record.last) for record in counted)
     total = ", ".join(
         f"{signed(name, context.emoji)} {count}" for name, count in counts.most_common()
     )
@@ -78,7 +77,7 @@ def overview(context: Context, records: Sequence[JobRecord], counted: Sequence[J
 
 def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
     job, attempt = record.job, record.last
-    state = word(record.state, attempt.reason if attempt else None)
+    state = word_of(attempt)
     where = f"{job.service}/{job.node}" + (f" {job.priority}" if job.priority else "")
     return (
         signed(state, context.emoji),
@@ -112,6 +111,10 @@ def detail(record: JobRecord) -> str:
     attempt = record.last
     if attempt is None:
         return ""
+    if attempt.suspect:
+        return "; ".join(f"{key}: {why}" for key, why in sorted(attempt.suspect.items()))
+    if attempt.suspect is None and attempt.state is JobState.SUCCEEDED:
+        return "nobody has looked at its answers yet"
     reason = f"{attempt.reason.value}: " if attempt.reason else ""
     return f"{reason}{attempt.detail}"
 

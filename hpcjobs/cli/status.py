@@ -11,7 +11,7 @@ import click
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
-from hpcjobs.cli.table import signed, table, word
+from hpcjobs.cli.table import signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import ExitCode, unknown
 from hpcjobs.model import JobState
@@ -79,8 +79,8 @@ def status(
 def wait(context: Context, jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> int:
     """Wait until the jobs have ended (all, or those named).
 
-    Ends with 0 if all succeeded, 1 if one did not, 3 if time ran out. It may be interrupted and
-    given again: the jobs do not depend on it.
+    Ends with 0 if all succeeded, 1 if one did not or is suspect, 3 if time ran out. It may be
+    interrupted and given again: the jobs do not depend on it.
     """
     return wait_for(context, list(jobs), timeout, as_json)
 
@@ -109,7 +109,10 @@ def wait_for(context: Context, jobs: list[str], timeout: float | None, as_json: 
     if any(record.active for record in records):
         click.echo("not finished yet", err=True)
         return ExitCode.NOT_FINISHED
-    good = all(record.state is JobState.SUCCEEDED for record in records)
+    good = all(
+        record.state is JobState.SUCCEEDED and not (record.last and record.last.suspect)
+        for record in records
+    )
     return ExitCode.OK if good else ExitCode.SOME_FAILED
 
 
@@ -123,7 +126,7 @@ def _tell(
     if not as_json:
         row = (
             time.strftime("%H:%M:%S"),
-            signed(word(attempt.state, attempt.reason), context.emoji),
+            signed(word_of(attempt), context.emoji),
             f"{record.job.id}-{attempt.number:02d}",
             ",".join(task.key for task in record.job.tasks),
             detail(record),
@@ -139,6 +142,7 @@ def record_json(workspace: Workspace, record: JobRecord) -> dict[str, Any]:
         "state": record.state.value,
         "reason": attempt.reason.value if attempt and attempt.reason else None,
         "detail": attempt.detail if attempt else "",
+        "suspect": attempt.suspect if attempt else None,
         "model": job.model,
         "provider": job.provider,
         "settings": job.settings_name,

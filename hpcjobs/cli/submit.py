@@ -183,6 +183,11 @@ def submit_planned(
 
 
 def _explain(outcome: Outcome, as_json: bool) -> int:
+    for record in outcome.kept:
+        if record.last is not None and record.last.suspect:
+            for key, why in record.last.suspect.items():
+                warn(f"left alone: {record.job.id} {key} is suspect: {why}")
+            warn("submit it with --again, or take it as it is: hpcjobs aggregate --accept-suspect")
     for attempt, error in outcome.refused:
         click.echo(f"error: {attempt.label}: {error}", err=True)
     if outcome.left:
@@ -210,7 +215,8 @@ def _outcome_json(service: Service, outcome: Outcome, native_ids: dict[str, str]
             for attempt in outcome.submitted
         ],
         "kept": [
-            {**job_json(record.job, service), "state": record.state.value}
+            {**job_json(record.job, service), "state": record.state.value,
+             "suspect": record.last.suspect if record.last else None}
             for record in outcome.kept
         ],
         "refused": [

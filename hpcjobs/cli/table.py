@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from hpcjobs.errors import printable
 from hpcjobs.model import JobState, Reason
+
+if TYPE_CHECKING:
+    from hpcjobs.store import AttemptRecord
 
 SIGNS = {
     "queue": "🟤",
     "running": "🔵",
     "done": "🟢",
+    "suspect": "🟠",
     "timeout": "🟨",
     "error": "🟥",
     "deleted": "🔳",
@@ -21,19 +26,26 @@ SIGNS = {
 """The legend that the users know, by word."""
 
 
-def word(state: JobState, reason: Reason | None = None) -> str:
-    """The users' word for a state."""
+def word(state: JobState, reason: Reason | None = None, *, suspect: bool = False) -> str:
+    """The users' word for a state; `suspect`: it succeeded, and a result is not to be trusted."""
     if state in (JobState.SUBMITTING, JobState.PENDING, JobState.HELD):
         return "queue"
     if state in (JobState.RUNNING, JobState.SUSPENDED):
         return "running"
     if state is JobState.SUCCEEDED:
-        return "done"
+        return "suspect" if suspect else "done"
     if state is JobState.FAILED:
         return "timeout" if reason is Reason.TIMEOUT else "error"
     if state is JobState.CANCELLED:
         return "deleted"
     return "unknown" if state is JobState.UNKNOWN else "not submitted"
+
+
+def word_of(attempt: AttemptRecord | None) -> str:
+    """The users' word for how an attempt stands."""
+    if attempt is None:
+        return word(JobState.PLANNED)
+    return word(attempt.state, attempt.reason, suspect=bool(attempt.suspect))
 
 
 def signed(name: str, emoji: bool) -> str:

@@ -1,7 +1,7 @@
 """Which results of which attempts count for a model: from the store to result files.
 
 The job of a model that was submitted last says which settings are meant. For each task, only what
-was made under exactly these counts, and of that the latest.
+was made under exactly these counts, and of that the latest that can be trusted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from hpcjobs.model import Job, JobState, TaskRun
 from hpcjobs.results.checking import task_results
+from hpcjobs.results.judgement import Judgement, Trust
 from hpcjobs.results.result_file import ResultFile, TaskResults
+from hpcjobs.results.trust import task_trust
 from hpcjobs.store import AttemptRecord, JobRecord, Store
 from hpcjobs.workspace import Workspace
 
@@ -53,6 +55,13 @@ class Standing:
     stale: bool = False
     """It was made under other settings than those submitted last."""
     files: tuple[ResultFile, ...] = ()
+    doubt: Judgement | None = None
+    """Why its result is suspect. It counts only if it is done all the same: somebody said so."""
+
+    @property
+    def suspect(self) -> bool:
+        """Whether there is a result that does not count because it is not to be trusted."""
+        return self.doubt is not None and not self.done
 
 
 @dataclass
@@ -65,8 +74,17 @@ class Collected:
     standings: list[Standing] = field(default_factory=list)
 
 
-def collect(workspace: Workspace, store: Store, models: Iterable[str] = ()) -> list[Collected]:
-    """Every evaluation of these models (none given: of all), with its result files."""
+def collect(
+    workspace: Workspace,
+    store: Store,
+    models: Iterable[str] = (),
+    *,
+    accept_suspect: bool = False,
+) -> list[Collected]:
+    """Every evaluation of these models (none given: of all), with its result files.
+
+    With `accept_suspect`, a result that is suspect counts where there is no better one.
+    """
     wanted = set(models)
     groups: dict[Evaluation, list[JobRecord]] = {}
     for record in store.jobs.values():
@@ -74,10 +92,12 @@ def collect(workspace: Workspace, store: Store, models: Iterable[str] = ()) -> l
         if not wanted or job.model in wanted:
             key = Evaluation(job.result_prefix, job.model, job.settings_name, job.max_samples)
             groups.setdefault(key, []).append(record)
-    return [_collected(workspace, key, records) for key, records in groups.items()]
+    return [_collected(workspace, key, records, accept_suspect) for key, records in groups.items()]
 
 
-def _collected(workspace: Workspace, evaluation: Evaluation, records: list[JobRecord]) -> Collected:
+def _collected(
+    workspace: Workspace, evaluation: Evaluation, records: list[JobRecord], accept_suspect: bool
+) -> Collected:
     records = sorted(records, key=_last_submission)
     latest = records[-1].job
     by_task: dict[str, list[tuple[JobRecord, TaskRun]]] = {}
@@ -88,12 +108,17 @@ def _collected(workspace: Workspace, evaluation: Evaluation, records: list[JobRe
         evaluation,
         settings_path=latest.settings_path,
         settings_version=latest.settings_version,
-        standings=[_standing(workspace, entries, latest) for entries in by_task.values()],
+        standings=[
+            _standing(workspace, entries, latest, accept_suspect) for entries in by_task.values()
+        ],
     )
 
 
 def _standing(
-    workspace: Workspace, entries: list[tuple[JobRecord, TaskRun]], latest: Job
+    workspace: Workspace,
+    entries: list[tuple[JobRecord, TaskRun]],
+    latest: Job,
+    accept_suspect: bool,
 ) -> Standing:
     """Where a task stands, given its jobs in the order of their submission."""
     newest, task = entries[-1]
@@ -113,12 +138,25 @@ def _standing(
                 continue
             job = record.job_of(attempt)
             run = next((one for one in job.tasks if one.key == task.key), task)
-            found = task_results(job, run, workspace.attempt(job.id, attempt.number))
-            if found.files and not found.problems:
+            directory = workspace.attempt(job.id, attempt.number)
+            found = task_results(job, run, directory)
+            if not found.files or found.problems:
+                standing.why = _fault(workspace, found)
+                continue
+            judgement = task_trust(job, run, directory, found.files)
+            if judgement.trust is Trust.DONE:
                 standing.job, standing.attempt = job, attempt
-                standing.done, standing.files = True, found.files
+                standing.done, standing.files, standing.doubt = True, found.files, None
                 return standing
-            standing.why = _fault(workspace, found)
+            if judgement.trust is Trust.FAILED:
+                standing.why = judgement.why
+            elif standing.doubt is None:
+                standing.job, standing.attempt, standing.doubt = job, attempt, judgement
+                standing.files = found.files
+    if standing.doubt is not None:
+        standing.done, standing.why = accept_suspect, f"suspect: {standing.doubt.why}"
+        standing.files = standing.files if accept_suspect else ()
+        return standing
     standing.why = standing.why or _why(newest)
     return standing
 

@@ -25,7 +25,7 @@ FAILED = "failed"
 STALE = "stale"
 """Its settings have changed since."""
 SUSPECT = "suspect"
-"""It is done, and a value made of it is missing or in doubt."""
+"""Its result is not to be trusted, or a value made of it is missing or in doubt."""
 UNDER_WAY = "under way"
 
 TaskSettings = Mapping[str, Mapping[str, object]]
@@ -89,6 +89,8 @@ def _state(
         return UNDER_WAY, standing.why
     if standing.stale:
         return STALE, standing.why
+    if standing.suspect:
+        return SUSPECT, standing.doubt.why if standing.doubt else ""
     if not standing.done:
         return FAILED, standing.why
     if changed := _changed(workspace, task_settings, standing.job, standing.task):

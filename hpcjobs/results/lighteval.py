@@ -50,6 +50,7 @@ def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
         version=_version(general),
         seconds=_seconds(general),
         limit=finite(general.get("max_samples")),
+        generation=_generation(general),
     )
 
 
@@ -87,6 +88,13 @@ def _model(general: Mapping[str, Any]) -> str:
     if not isinstance(model, str) or not model:
         raise ForeignError("config_general does not name the model")
     return model
+
+
+def _generation(general: Mapping[str, Any]) -> Mapping[str, Any]:
+    given = general.get("generation_parameters")
+    if given is None and isinstance(general.get("model_config"), dict):
+        given = general["model_config"].get("generation_parameters")
+    return given if isinstance(given, dict) else {}
 
 
 def _version(general: Mapping[str, Any]) -> str | None:

@@ -43,12 +43,14 @@ def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
     if not entries and not any(task in known for task in results):
         raise ResultError("it holds no results")
     version = document.get("lm_eval_version")
+    generation = mapping(document["config"], "config").get("gen_kwargs")
     return Content(
         model=_model(document),
         entries=tuple(entries),
         version=version if isinstance(version, str) else None,
         seconds=duration(document.get("total_evaluation_time_seconds")),
         limit=finite(mapping(document["config"], "config").get("limit")),
+        generation=generation if isinstance(generation, dict) else {},
     )
 
 
@@ -71,6 +73,7 @@ def _entry(task: str, values: Mapping[str, Any], document: Mapping[str, Any]) ->
         samples=_samples(document, task, "effective"),
         original=_samples(document, task, "original"),
         faults=faults,
+        members=tuple(_members(document, task)),
     )
 
 

@@ -21,6 +21,8 @@ from hpcjobs.results.functions import AggregateFunction
 from hpcjobs.results.reading import find_result_files, read_tree
 from hpcjobs.results.report import made_from
 from hpcjobs.results.result_file import Problem, TaskResults
+from hpcjobs.results.samples import find_sample_files
+from hpcjobs.results.trust import judge_files
 
 _NAMED_AT_MOST = 200
 """So many models of a tree are looked at for the nearest name."""
@@ -103,6 +105,8 @@ def tree_document(tree: RawTree, result: Aggregate) -> dict[str, Any]:
             "unfinished": {},
             "failed": broken,
             "suspect": doubts,
+            "accepted_suspect": {},
+            "evidence": {},
             "not_in_any_metric": list(result.unused),
             "values": {
                 name: {**made_from(value, str), "jobs": [], "settings": {}}
@@ -118,6 +122,21 @@ def not_counted(tree: RawTree) -> list[str]:
     notes = [f"{one.path}: {one.why}: it does not count" for one in tree.results.problems]
     notes += [f"{path}: results below the model's directory do not count" for path in tree.below]
     return notes
+
+
+def answers_in_doubt(tree: RawTree) -> list[str]:
+    """For people: what is odd about the answers, where the samples lie beside the results.
+
+    lighteval has them in `details/MODEL` beside `results/MODEL`, lm_eval in the same directory.
+    """
+    parts = tree.model.split("/")
+    places = [tree.directory]
+    above = list(tree.directory.resolve().parents)[len(parts) - 1 : len(parts)]
+    if above and above[0].name == "results":
+        places.append(above[0].parent.joinpath("details", *parts))
+    samples = [one for place in places if place.is_dir() for one in find_sample_files(place)]
+    found = judge_files(tree.results.files, samples)
+    return [f"suspect, though counted: {one.why}" for one in found.findings]
 
 
 def lost(tree: RawTree) -> list[Problem]:

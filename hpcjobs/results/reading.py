@@ -81,6 +81,7 @@ def _read(path: Path, framework: str | None, known: Container[str] = ()) -> Resu
         seconds=content.seconds,
         entries=content.entries,
         limit=content.limit,
+        generation=content.generation,
     )
 
 

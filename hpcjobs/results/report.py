@@ -44,7 +44,13 @@ def as_document(
     document = as_json(result, collected.evaluation.name)
     asked_for = [one.name for one in _asked_for(table, collected) if one.name in result.values]
     waiting = [one for one in collected.standings if not one.done and not one.finished]
-    failed = [one for one in collected.standings if not one.done and one.finished]
+    failed = [one for one in collected.standings if not (one.done or one.suspect) and one.finished]
+    doubts = {one.task.key: one.doubt for one in collected.standings if one.doubt is not None}
+    suspect = [one.task.key for one in collected.standings if one.suspect]
+    accepted = {key: one.why for key, one in doubts.items() if key not in suspect}
+    whys = {name: value.doubt for name, value in result.values.items() if value.doubt}
+    for key in suspect:
+        whys[key] = "; ".join(filter(None, (whys.get(key), doubts[key].why)))
     sources = {
         file.path: _Source(one, _server_version(workspace, one))
         for one in collected.standings
@@ -59,16 +65,19 @@ def as_document(
         "version": __version__,
         "complete": not waiting
         and not failed
+        and not suspect
         and not any(result.values[name].value is None for name in asked_for),
         "max_samples": collected.evaluation.max_samples,
         "missing": {
-            name: value.why or "no result"
+            name: _suspect_of(table, name, collected) or value.why or "no result"
             for name, value in result.values.items()
             if value.value is None
         },
         "unfinished": {one.task.key: one.why for one in waiting},
         "failed": {one.task.key: one.why for one in failed},
-        "suspect": {name: value.doubt for name, value in result.values.items() if value.doubt},
+        "suspect": whys,
+        "accepted_suspect": accepted,
+        "evidence": {key: list(one.lines) for key, one in doubts.items()},
         "not_in_any_metric": list(result.unused),
         "values": {
             name: _provenance(workspace, sources, value)
@@ -77,6 +86,14 @@ def as_document(
         },
     }
     return document
+
+
+def _suspect_of(table: MetricTable, name: str, collected: Collected) -> str:
+    """Why the task of a metric that has no value is suspect, if it is."""
+    for one in collected.standings:
+        if one.suspect and any(m.name == name for m in metrics_of(table, [one.task.script])):
+            return f"{one.task.key}: {one.why}"
+    return ""
 
 
 def made_from(value: MetricValue, shown: Callable[[Path], str]) -> dict[str, Any]:
@@ -120,9 +137,9 @@ def _asked_for(table: MetricTable, collected: Collected) -> list[Metric]:
 
 
 def _script_of(key: str) -> str:
-    """The table's name of a raw task key: `swallow|aime|0` is `aime`."""
+    """The table's name of a raw task key: `swallow|aime|0`, and `aime|0` of 0.13, are `aime`."""
     parts = key.split("|")
-    return parts[1] if len(parts) > 1 else key
+    return parts[1] if len(parts) > 2 else parts[0]
 
 
 @dataclass(frozen=True)
@@ -137,12 +154,14 @@ def _provenance(
     workspace: Workspace, sources: Mapping[Path, _Source], value: MetricValue
 ) -> dict[str, Any]:
     by_task = {one.standing.task.key: one for one in (sources[path] for path in value.files)}
+    doubts = {key: x.standing.doubt.why for key, x in by_task.items() if x.standing.doubt}
     servers = (one.server_version for one in by_task.values() if one.server_version)
     return {
         **made_from(value, workspace.shown),
         "versions": [*value.versions, *dict.fromkeys(servers)],
         "jobs": [_job_of(one.standing) for one in by_task.values()],
         "settings": {key: dict(one.standing.task.settings) for key, one in by_task.items()},
+        **({"suspect": doubts} if doubts else {}),
     }
 
 

@@ -39,7 +39,7 @@ class Entry:
     `task` is the evaluator's own key (`swallow|mmlu_english:anatomy|0`, `demo_capitals`).
     `samples` is how many were evaluated, `original` how many the data set has; None: not told.
     `faults` say of metrics that are no finite numbers what they are instead; under the empty name,
-    what is wrong with the entry as a whole.
+    what is wrong with the entry as a whole. `members` are the tasks of a group.
     """
 
     task: str
@@ -48,6 +48,7 @@ class Entry:
     samples: int | None = None
     original: int | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Content:
     """What stands inside a result file.
 
     `seconds` is the time that the evaluator took; `limit` how many samples of a task it was told to
-    evaluate at most (a share of them below 1), None: all.
+    evaluate at most (a share of them below 1), None: all. `generation` are the settings that the
+    file repeats, in the evaluator's words.
     """
 
     model: str
@@ -63,6 +65,7 @@ class Content:
     version: str | None = None
     seconds: float | None = None
     limit: float | None = None
+    generation: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class ResultFile:
     seconds: float | None
     entries: tuple[Entry, ...]
     limit: float | None = None
+    generation: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _scores(path: Path, document: Any) -> Scores:
     results = _mapping(top.get("results"), "'results'")
     about = _mapping(top.get("hpcjobs", {}), "'hpcjobs'")
     settings = _mapping(top.get("custom_settings") or {}, "'custom_settings'")
-    doubts = _texts(about.get("suspect"))
+    doubts = _texts(about.get("accepted_suspect", {})) | _texts(about.get("suspect"))
     missing = _texts(about.get("missing")) if "missing" in about else None
     provenance = _mapping(about.get("values", {}), "'values'")
     return Scores(

@@ -36,6 +36,9 @@ def run(
     path = Path(*results, f"results_{now}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, ensure_ascii=False))
+    samples = path.with_name(f"samples_{task}_{now}.jsonl")
+    one = {"arguments": [["question", {}]], "resps": [["answer"]]}
+    samples.write_text("".join(json.dumps({"doc_id": n, **one}) + "\n" for n in range(4)))
 
 
 def _ask(url: str, key: str) -> None:

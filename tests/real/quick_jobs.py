@@ -20,12 +20,15 @@ mark started -
 echo {{ attempt.label | sh }} {{ tasks[0].key | sh }} >>../../ran
 trap 'mark signal TERM; mark exit_code 143; exit 143' TERM
 while [ -e ../../hold ]; do sleep 0.05; done
-mkdir -p results/{{ tasks[0].result_dir | sh }}
-cat >results/{{ tasks[0].result_dir | sh }}/results_2026-01-01T00-00-00.000000.json <<'END'
+mkdir -p results/{{ tasks[0].result_dir | sh }} && cd results/{{ tasks[0].result_dir | sh }}
+cat >results_2026-01-01T00-00-00.000000.json <<'END'
 {"config": {}, "model_name": "{{ job.model }}", "n-samples": {},
  "results": {"{{ tasks[0].script }}": {"exact_match,strip": 0.5}}}
 END
-mark exit_code 0
+cat >{{ ("samples_" ~ tasks[0].script ~ "_2026-01-01T00-00-00.000000.jsonl") | sh }} <<'END'
+{"doc_id": 0, "arguments": [["question", {}]], "resps": [["answer"]]}
+END
+cd {{ attempt_dir | sh }} && mark exit_code 0
 """
 
 

@@ -94,6 +94,7 @@ def test_every_key_of_the_aggregate_is_right(evaluated: Evaluated) -> None:
         "complete": True,
         "max_samples": None,
         **{key: {} for key in ("missing", "unfinished", "failed", "suspect")},
+        **{key: {} for key in ("accepted_suspect", "evidence")},
         "not_in_any_metric": [],
     }
     jobs = {task: one["job"] for task, one in evaluated.line.status().items()}
@@ -175,6 +176,7 @@ def test_status_tells_how_it_went(evaluated: Evaluated) -> None:
             "state": "SUCCEEDED",
             "reason": None,
             "detail": "",
+            "suspect": {},
             "tasks": [task],
             "model": "hpcjobs/tiny-demo",
             "provider": "llamacpp",

@@ -50,6 +50,9 @@ def leave_result(workspace: Workspace, job: Job, number: int, value: float) -> N
     }
     path = directory / f"results_2026-01-0{number}T00-00-00.000000.json"
     path.write_text(json.dumps(content))
+    samples = [{"doc_id": n, "resps": [["x"]], "arguments": [["q", {}]]} for n in range(4)]
+    lines = "".join(json.dumps(one) + "\n" for one in samples)
+    path.with_name(f"samples_{script}_{path.stem.removeprefix('results_')}.jsonl").write_text(lines)
 
 
 def events_of(job: Job, at: float, number: int = 1, **more: object) -> list[journal.Event]:

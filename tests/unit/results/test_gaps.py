@@ -58,7 +58,11 @@ def leave_result(workspace: Workspace, job: Job, metric: str = "acc,none") -> No
         "config": {},
         "model_name": job.model,
     }
-    (directory / "results_2026-01-01T00-00-00.000000.json").write_text(json.dumps(content))
+    stamp = "2026-01-01T00-00-00.000000"
+    (directory / f"results_{stamp}.json").write_text(json.dumps(content))
+    samples = [{"doc_id": n, "resps": [["x"]], "arguments": [["q", {}]]} for n in range(4)]
+    lines = "".join(json.dumps(one) + "\n" for one in samples)
+    (directory / f"samples_{job.tasks[0].script}_{stamp}.jsonl").write_text(lines)
 
 
 def events(job: Job, at: float = 1000.0, end: str | None = "SUCCEEDED") -> list[journal.Event]:

@@ -32,7 +32,14 @@ def test_tasks_and_groups_are_read_with_the_filter_in_their_metrics(fixtures: Pa
             original=4,
         ),
         Entry("tiny_gen", {"exact_match,strip": 1.0}, {"exact_match,strip": 0.0}, 4, 4),
-        Entry("tiny_suite", {"acc,none": 1.0}, {"acc,none": 0.0}, samples=8, original=8),
+        Entry(
+            "tiny_suite",
+            {"acc,none": 1.0},
+            {"acc,none": 0.0},
+            samples=8,
+            original=8,
+            members=("tiny_mc", "tiny_gen"),
+        ),
     )
 
 

@@ -50,9 +50,12 @@ def test_the_golden_aggregates_are_read_in_their_order(golden: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a", "task_key", "raw|task|0"])
-def test_a_doubt_is_at_the_value_by_metric_task_or_raw_key(tmp_path: Path, key: str) -> None:
+@pytest.mark.parametrize("kind", ["suspect", "accepted_suspect"])
+def test_a_doubt_is_at_the_value_by_metric_task_or_raw_key(
+    tmp_path: Path, key: str, kind: str
+) -> None:
     values = {"a": {"tasks": ["raw|task|0"], "settings": {"task_key": {}}}, "b": {}}
-    about: dict[str, Any] = {"values": values, "suspect": {key: "empty answers"}}
+    about: dict[str, Any] = {"values": values, kind: {key: "empty answers"}}
     one = read_scores(written(tmp_path, {"a": 0.5, "b": 0.5}, **about))
     assert [one.values[name].doubt for name in "ab"] == ["empty answers", ""]
 
