@@ -31,6 +31,7 @@ _COMMANDS = {
     "predownload": ("hpcjobs.cli.predownload", "predownload", "Fetch models and data sets."),
     "render": ("hpcjobs.cli.render", "render", "Write job scripts."),
     "report": ("hpcjobs.cli.report", "report", "Write one HTML page of all results."),
+    "runtimes": ("hpcjobs.cli.runtimes", "runtimes", "Learn walltimes from ended jobs."),
     "services": ("hpcjobs.cli.services", "services", "List, show and check services."),
     "status": ("hpcjobs.cli.status", "status", "Show how the jobs stand."),
     "submit": ("hpcjobs.cli.submit", "submit", "Submit evaluations as jobs."),

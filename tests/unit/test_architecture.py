@@ -26,7 +26,7 @@ FLOW = (
     ("schedulers",),
     ("render",),
     ("commands", "journal", "lock", "markers", "place", "store"),
-    ("evidence", "spending"),
+    ("evidence", "spending", "runtimes"),
     ("diagnosis",),
     ("ask",),
     ("results",),
