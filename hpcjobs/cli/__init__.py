@@ -28,6 +28,7 @@ _COMMANDS = {
     "export": ("hpcjobs.cli.export", "export", "Write a table of models and values."),
     "init": ("hpcjobs.cli.init", "init", "Write a workspace to edit."),
     "logs": ("hpcjobs.cli.logs", "logs", "Show what a job has printed."),
+    "notify": ("hpcjobs.cli.notify", "notify", "Tell people that jobs have ended."),
     "predownload": ("hpcjobs.cli.predownload", "predownload", "Fetch models and data sets."),
     "render": ("hpcjobs.cli.render", "render", "Write job scripts."),
     "report": ("hpcjobs.cli.report", "report", "Write one HTML page of all results."),

@@ -30,7 +30,7 @@ FLOW = (
     ("diagnosis",),
     ("ask",),
     ("results",),
-    ("observe",),
+    ("observe", "notify"),
     ("submit", "assemble", "predownload"),
     ("doctor",),
     ("cli",),
