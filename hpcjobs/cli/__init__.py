@@ -21,6 +21,7 @@ from hpcjobs.errors import ExitCode, HpcjobsError
 _COMMANDS = {
     "aggregate": ("hpcjobs.cli.aggregate", "aggregate", "Collect results."),
     "cancel": ("hpcjobs.cli.cancel", "cancel", "Cancel jobs."),
+    "clean": ("hpcjobs.cli.clean", "clean", "Remove what old jobs have left."),
     "compare": ("hpcjobs.cli.compare", "compare", "Set models side by side."),
     "details": ("hpcjobs.cli.details", "details", "Show single samples."),
     "diagnose": ("hpcjobs.cli.diagnose", "diagnose", "Say why jobs failed."),

@@ -31,6 +31,7 @@ FLOW = (
     ("ask",),
     ("results",),
     ("observe", "notify"),
+    ("clean", "publish"),
     ("submit", "assemble", "predownload"),
     ("doctor",),
     ("cli",),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,43 @@ class Ended:
             (directory / marker).write_text(f"{value} {when:%Y-%m-%dT%H:%M:%SZ}\n")
         return directory
 
+    def evaluated(self, number: int = 1, *, job: Job | None = None, end: float = AT) -> Job:
+        """A job of lm_eval that succeeded with a whole result, all its files of that time."""
+        run = TaskRun("ja_a", "sums", "ja/a", "lm_eval", {})
+        made = job or self.job(tasks=(run,), model_names=("org/m-8B",), result_prefix="p")
+        self.attempt(
+            made, number, at=end - 100, end=end,
+            markers={"started": ("n", 0), "server_version": ("vllm 0.10", 5),
+                     "exit_code": ("0", 90)},
+        )  # fmt: skip
+        self.leave(made, number, end)
+        return made
+
+    def leave(self, job: Job, number: int, when: float = AT, value: float = 0.5) -> Path:
+        """What an attempt leaves: logs, work, a raw result; and files that are not ours."""
+        directory = self.workspace.attempt(job.id, number)
+        result = {
+            "results": {"sums": {"alias": "sums", "acc,none": value}},
+            "config": {},
+            "model_name": "org/m-8B",
+            "n-samples": {"sums": {"original": 4, "effective": 4}},
+        }
+        for name, text in {
+            "job.sh": "#!/bin/sh\n", "job.log": "log\n" * 10, "server.log": "s\n",
+            "ja_a.log": "t\n", "mine.txt": "kept\n", "work/ja_a/cache": "c" * 1000,
+            "results/ja/a/results_2026-01-01T00-00-00.000000.json": json.dumps(result),
+        }.items():  # fmt: skip
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        samples = [{"doc_id": n, "resps": [["x"]], "arguments": [["q", {}]]} for n in range(4)]
+        (directory / "results/ja/a/samples_sums_2026-01-01T00-00-00.000000.jsonl").write_text(
+            "".join(json.dumps(one) + "\n" for one in samples)
+        )
+        for path in directory.rglob("*"):
+            os.utime(path, (when, when))
+        return directory
+
     def timed(
         self,
         seconds: float,
@@ -98,6 +137,20 @@ class Ended:
 @pytest.fixture
 def ended(tmp_path: Path) -> Ended:
     return Ended(tmp_path)
+
+
+METRICS = """
+metrics:
+  - {name: sums, aggregate: pick, task: sums, metric: "acc,none"}
+"""
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> None:
+    """The one metric of `Ended.evaluated`."""
+    path = tmp_path / "conf" / "metrics.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(METRICS)
 
 
 @pytest.fixture
