@@ -31,6 +31,7 @@ _COMMANDS = {
     "logs": ("hpcjobs.cli.logs", "logs", "Show what a job has printed."),
     "notify": ("hpcjobs.cli.notify", "notify", "Tell people that jobs have ended."),
     "predownload": ("hpcjobs.cli.predownload", "predownload", "Fetch models and data sets."),
+    "publish": ("hpcjobs.cli.publish", "publish", "Copy results into a shared directory."),
     "render": ("hpcjobs.cli.render", "render", "Write job scripts."),
     "report": ("hpcjobs.cli.report", "report", "Write one HTML page of all results."),
     "runtimes": ("hpcjobs.cli.runtimes", "runtimes", "Learn walltimes from ended jobs."),
