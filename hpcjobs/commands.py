@@ -51,7 +51,7 @@ class CommandResult:
     seconds: float
 
 
-def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
+def run(argv: Sequence[str], *, timeout: float, given: str | None = None) -> CommandResult:
     """Run one command to its end.
 
     It runs in a session of its own, and with SIGINT blocked: Ctrl-C in the terminal must not reach
@@ -60,6 +60,7 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
     Args:
         argv: the program and its arguments.
         timeout: seconds after which it and its children are killed.
+        given: what it may read; None = nothing.
 
     Raises:
         SchedulerUnavailableError: there is no such program, or it did not end in time.
@@ -69,7 +70,7 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
     try:
         process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=clean_environment(),
@@ -83,7 +84,9 @@ def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
         ) from error
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        stdout, stderr = process.communicate(timeout=timeout)
+        stdout, stderr = process.communicate(
+            None if given is None else given.encode(errors="backslashreplace"), timeout=timeout
+        )
     except BaseException as error:
         # Its pipes are closed, not read to their end: who left the group may hold them open.
         with process, suppress(ProcessLookupError):

@@ -96,7 +96,7 @@ def write_once(path: Path, content: str) -> bool:
     with explained("write", path):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
         try:
-            with os.fdopen(descriptor, "w") as file:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

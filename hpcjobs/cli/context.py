@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,8 @@ class Context:
 
     workspace_option: str | None
     emoji: bool = True
+    warned: set[str] = field(default_factory=set)
+    """Warnings that need not be repeated."""
 
     @cached_property
     def workspace(self) -> Workspace:

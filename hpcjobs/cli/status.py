@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
+from hpcjobs.cli.notify import notify_ends
 from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
 from hpcjobs.cli.table import signed, table, word_of
@@ -66,6 +67,7 @@ def status(
             remember(context.workspace, shown)
             for warning in view.warnings:
                 warn(warning)
+        notify_ends(context, view.store)
         if not watch or not any(record.active for record in records):
             return ExitCode.OK
         time.sleep(interval)
@@ -99,6 +101,7 @@ def wait_for(context: Context, jobs: list[str], timeout: float | None, as_json: 
             if warning not in warned:
                 warned.add(warning)
                 warn(warning)
+        notify_ends(context, view.store)
         if not any(record.active for record in records):
             break
         if end is not None and time.monotonic() >= end:

@@ -20,7 +20,7 @@ from hpcjobs.files import explained
 from hpcjobs.workspace import defaults_root
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}")
-_SECRET = re.compile(r".*(_KEY|_TOKEN|_SECRET|PASSWORD)", re.IGNORECASE)
+_SECRET = re.compile(r".*(_KEY|_TOKEN|_SECRET|PASSWORD|_WEBHOOK|_WEBHOOK_URL)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"<.*>|")
 
 

@@ -1,0 +1,1 @@
+"""Walltimes learned: what ended jobs took, and what the runtime table could say of it."""
