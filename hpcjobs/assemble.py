@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpcjobs.commands import run
 from hpcjobs.config.environment import PersonalValues, read_personal_values
+from hpcjobs.config.frameworks import read_frameworks
 from hpcjobs.config.groups import read_task_table, select
 from hpcjobs.config.providers import choose_provider, read_providers
 from hpcjobs.config.services import find_node, read_service
@@ -23,7 +24,7 @@ from hpcjobs.evaluators import JUDGE_KEY, needs_judge
 from hpcjobs.model import Job, Node, Provider, Service
 from hpcjobs.plan import Request, check_model_name, plan
 from hpcjobs.queueing import Queueing
-from hpcjobs.render import KEYS, Renderer
+from hpcjobs.render import Renderer
 from hpcjobs.store import Store, load
 from hpcjobs.workspace import Workspace
 
@@ -66,9 +67,9 @@ class Assembly:
         judged = any(
             needs_judge(task.framework, task.script) for job in self.jobs for task in job.tasks
         )
-        for key in KEYS:
+        for key in self.renderer.keys:
             if (
-                key == self.provider.key
+                (key == self.provider.key and self.provider.key_required)
                 or (judged and key == JUDGE_KEY)
                 or self.personal.get(key) is not None
             ):
@@ -103,6 +104,7 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     providers = read_providers(workspace.find_file("conf", "providers.yaml"))
     provider = choose_provider(providers, choices.provider, node)
     tasks, groups = read_task_table(workspace)
+    frameworks = read_frameworks(workspace.find_file("conf", "frameworks.yaml"))
     keys = select(choices.tasks or ("default",), tasks, groups)
     personal = read_personal_values(workspace.env_file)
     request = Request(
@@ -112,6 +114,8 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
         provider=provider,
         tasks=[tasks[key] for key in keys],
         task_settings=read_task_settings(workspace.find_file(DIRECTORY, "task_settings.csv")),
+        options={key: frameworks.options(tasks[key]) for key in keys},
+        path_of=lambda given: _path_of(workspace, given),
         max_samples=choices.max_samples,
         queueing=choices.queueing,
     )
@@ -141,6 +145,11 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     devices = _devices(service) if service.scheduler == "local" and node.gpus else ()
     renderer = Renderer(workspace, personal, service, provider, devices)
     return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes)
+
+
+def _path_of(workspace: Workspace, given: str) -> str:
+    path = workspace.find_file(given)
+    return str(path) if path.exists() else given
 
 
 def _changed_settings(store: Store, job: Job) -> list[str]:
