@@ -26,6 +26,7 @@ from hpcjobs.plan import Request, check_model_name, plan
 from hpcjobs.queueing import Queueing
 from hpcjobs.render import Renderer
 from hpcjobs.store import Store, load
+from hpcjobs.thinking import refuse_unparsed_thinking
 from hpcjobs.workspace import Workspace
 
 
@@ -83,6 +84,13 @@ class Assembly:
                         where=job.settings_path,
                         expected="a file, by an absolute path or one below the workspace",
                     )
+        if self.provider.server == "vllm":
+            weights = [
+                (job, str(self.renderer.weights(job.model, job.tasks[0]))) for job in self.jobs
+            ]
+            home = self.service.exports.get("HF_HOME", "")
+            home = self.personal.expand(home, where=self.service.where)
+            refuse_unparsed_thinking(self.workspace, weights, home)
         if self.service.scheduler == "local" and self.node.gpus:
             there = len(self.renderer.devices)
             if not self.jobs[0].devices and there < self.node.gpus:

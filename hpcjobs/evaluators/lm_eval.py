@@ -119,7 +119,7 @@ def values(
         "length_word": ",max_length=" if text else ', "max_length": ',
         "api_name": served.api_name,
         "asks_length": _asks_length(model, served, arguments),
-        "key_word": served.key if asked else None,
+        "probe_key": served.key if served.key.startswith('"') else f'"{served.key}"',
         "key_assignment": f"{_key_name(model)}={served.key} " if asked else "",
         "chat_template": _chat_template(chat, options),
         "gen_kwargs": (as_text(generation) if text else as_json(generation)) or None

@@ -31,7 +31,7 @@ FLOW = (
     ("ask",),
     ("results",),
     ("observe",),
-    ("submit", "assemble", "predownload"),
+    ("submit", "assemble", "predownload", "thinking"),
     ("doctor",),
     ("cli",),
     ("__main__",),
