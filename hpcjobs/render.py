@@ -202,7 +202,8 @@ class Renderer:
             task.framework, task.script, task.settings, served, task.options
         )
         own = values.pop("own_include_path", None)
-        include = self._path_of(str(own)) if own else self.workspace.find_file(*_LM_EVAL_TASKS)
+        include = self._option_path(own) if own else self.workspace.find_file(*_LM_EVAL_TASKS)
+        variables = dict(task.options.get("environment") or {})  # type: ignore[call-overload]
         return {
             "key": task.key,
             "script": task.script,
@@ -211,7 +212,15 @@ class Renderer:
             "include_path": str(include),
             **self._environment_of(f"{task.framework}-{self.provider.name}", task.framework),
             **values,
+            "variables": {name: self._option(value) for name, value in variables.items()},
         }
+
+    def _option(self, text: object) -> str:
+        """The text of an option, with the values of .env."""
+        return self.personal.expand(str(text), where="conf/frameworks.yaml")
+
+    def _option_path(self, text: object) -> str:
+        return self._path_of(self._option(text))
 
     def _base_url(self) -> str:
         where = "base_url in conf/providers.yaml"

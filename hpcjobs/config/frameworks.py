@@ -25,8 +25,14 @@ Check = Callable[[Fields, str], object]
 OUTPUTS = ("generate", "loglikelihood", "mixed")
 VERBOSITIES = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG")
 DIALECTS = ("swallow", "0.8", "0.13", "auto")
+_OURS = frozenset(
+    {"__model", "__model_args", "__tasks", "__output_path", "__log_samples", "__output_dir"}
+    | {"__save_details", "_m", "_a", "_t", "_o"}
+)
+"""Arguments without which a result would not be found, or be another's (`-` written as `_`)."""
+
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-_TAKEN = re.compile(r"PATH|PYTHON.*|LD_.*|BASH.*|HPCJOBS_.*|.*(_KEY|_TOKEN|_SECRET|PASSWORD)")
+_TAKEN = re.compile(r"PATH|PYTHONHOME|LD_.*|BASH.*|HPCJOBS_.*|.*(_KEY|_TOKEN|_SECRET|PASSWORD)")
 
 
 def _boolean(fields: Fields, key: str) -> object:
@@ -85,6 +91,14 @@ def _arguments(fields: Fields, key: str) -> object:
     return dict(value or {})
 
 
+def _extra_args(fields: Fields, key: str) -> object:
+    words = list(fields.texts(key))
+    for word in words:
+        if not word or word.partition("=")[0].replace("-", "_") in _OURS or not word.isprintable():
+            raise fields.error(f"{printable(word)} is the job's own business", key)
+    return words
+
+
 def _environment(fields: Fields, key: str) -> object:
     outer = fields.section(key)
     for name in outer.names():
@@ -101,11 +115,13 @@ COMMON: Mapping[str, Check] = {
     "num_fewshot": _count,
     "model_args": _arguments,
     "environment": _environment,
+    "extra_args": _extra_args,
 }
 
 OPTIONS: Mapping[str, Mapping[str, Check]] = {
     "lm_eval": {
         **COMMON,
+        "endpoint": _one_of("chat", "completions"),
         "model": _like(r"[A-Za-z0-9_.-]+"),
         "arguments": _one_of("json", "text"),
         "num_concurrent": _from_one,

@@ -180,4 +180,5 @@ def _lines(options: Mapping[str, object]) -> list[list[str]]:
             lines.append([yes])
         elif name in options and no:
             lines.append([no])
-    return lines
+    extra = options.get("extra_args")
+    return [*lines, *([str(word)] for word in extra)] if isinstance(extra, (list, tuple)) else lines

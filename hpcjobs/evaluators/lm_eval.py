@@ -44,6 +44,7 @@ def model_of(provider: Provider, options: Mapping[str, object]) -> str:
     if provider.in_process:
         return provider.in_process["lm_eval"]
     plain = options.get("output", "generate") != "generate" or not provider.chat
+    plain = plain or options.get("endpoint") == "completions"
     kind = "completions" if plain else "chat"
     return provider.lm_eval.get(kind, f"local-{'chat-' if kind == 'chat' else ''}completions")
 
@@ -93,6 +94,8 @@ def check(task: Task, provider: Provider, options: Mapping[str, object]) -> None
             where=task.where,
             expected="model_args: {max_length: ...} among the options (conf/frameworks.yaml)",
         )
+    if options.get("endpoint") == "chat" and options.get("output", "generate") != "generate":
+        raise InputError(f"{task.key} needs log-likelihoods, not chats", where=task.where)
     if is_chat(model) and options.get("apply_chat_template") is False:
         raise InputError(f"{model} always sends chats", where=task.where)
     if options.get("arguments") == "text":
@@ -250,7 +253,12 @@ def _lines(options: Mapping[str, object]) -> list[list[str]]:
         given = options.get(name)
         if isinstance(given, Mapping) and given:
             lines.append([f"--{name}", as_text(given)])
-    return lines
+    return [*lines, *([word] for word in _extra(options))]
+
+
+def _extra(options: Mapping[str, object]) -> list[str]:
+    given = options.get("extra_args")
+    return [str(word) for word in given] if isinstance(given, (list, tuple)) else []
 
 
 def _is(model: str, globs: tuple[str, ...]) -> bool:

@@ -21,8 +21,11 @@ from unittest.mock import patch
 import pytest
 
 from hpcjobs.config.environment import PersonalValues
+from hpcjobs.config.frameworks import read_frameworks
+from hpcjobs.config.groups import members, read_groups
 from hpcjobs.config.providers import choose_provider, read_providers
 from hpcjobs.config.services import read_service
+from hpcjobs.config.tables import read_tasks
 from hpcjobs.model import Attempt, Job, Settings, Task
 from hpcjobs.plan import Request, plan
 from hpcjobs.render import Renderer, Script
@@ -37,7 +40,12 @@ SHOWN = (
     "lighteval_0_8_of_1",
     "lighteval_0_13_of_1",
 )
-ELSEWHERE = {"SERVED_URL": "http://10.1.2.3:8000/v1"}
+VALUES = {
+    "SERVED_URL": "http://10.1.2.3:8000/v1",
+    "REPO_PATH": "/group/repo",
+    "HUGGINGFACE_CACHE": "/group/cache",
+}
+MERA = Path(__file__).parents[2] / "examples" / "mera" / "conf"
 
 
 class InstalledElsewhere(Workspace):
@@ -60,6 +68,8 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     service: dict[str, Any] = field(default_factory=dict)
+    mera: str = ""
+    """A task of examples/mera, in place of one of our own."""
 
     def render(self) -> Script:
         """The script."""
@@ -71,6 +81,10 @@ class Case:
         providers = read_providers(defaults.find_file("conf", "providers.yaml"))
         provider = choose_provider(providers, self.provider, node)
         task = Task("xx_some", self.script, "xx/some", self.framework, {"hrt_q": 60, "hrt_f": 60})
+        options = self.options
+        if self.mera:
+            task = read_tasks(MERA / "tasks_runtime.csv")[self.mera]
+            options = read_frameworks(MERA / "frameworks.yaml").options(task)
         request = Request(
             workspace="w",
             service=service,
@@ -78,12 +92,12 @@ class Case:
             provider=provider,
             tasks=[task],
             task_settings={},
-            options={task.key: self.options},
+            options={task.key: options},
         )
         settings = Settings("mine", "1", "generation_settings/x.yaml", self.settings)
         (job,) = plan(request, self.model, settings, {})
         workspace = InstalledElsewhere(Path("/work-area/eval"))
-        personal = PersonalValues(workspace.env_file, ELSEWHERE)
+        personal = PersonalValues(workspace.env_file, VALUES)
         renderer = Renderer(workspace, personal, service, provider, tuple("01"))
         with patch("sys.executable", "/opt/hpcjobs/environment/bin/python"):
             return renderer.render(Attempt(_fixed(job), 1))
@@ -199,6 +213,24 @@ CASES: dict[str, Case] = {
     "lighteval_anthropic": Case(
         "lighteval", node="cpu", provider="anthropic", model="anthropic/x-1"
     ),
+    "mera_hf": Case("lm_eval", provider="hf", mera="mera_simplear", settings={"dtype": "auto"}),
+    "mera_hf_code": Case("lm_eval", provider="hf", mera="mera_ruhumaneval"),
+    "mera_vllm_engine": Case(
+        "lm_eval",
+        node="gpu_2",
+        provider="vllm_engine",
+        mera="mera_parus",
+        settings={"dtype": "bfloat16", "gpu_memory_utilization": 0.45, "system_message": "Кратко."},
+    ),
+    "mera_server": Case("lm_eval", mera="mera_rummlu"),
+    "mera_server_generative": Case("lm_eval", mera="mera_rummlu_gen"),
+    "mera_vllm_vlm": Case(
+        "lm_eval",
+        provider="vllm-vlm",
+        mera="mera_image_ruclevr",
+        model="Qwen/Qwen2-VL-2B-Instruct",
+        settings={"dtype": "bfloat16"},
+    ),
     "lighteval_served": Case("lighteval", node="cpu", provider="served"),
 }  # fmt: skip
 
@@ -220,6 +252,16 @@ def test_they_are_told_what_they_were(name: str) -> None:
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     difference = difflib.unified_diff(before.splitlines(), text.splitlines(), "golden", "rendered")
     assert text == before, "\n".join(difference)
+
+
+def test_the_groups_of_the_example_are_whole_and_share_no_variant() -> None:
+    tasks = read_tasks(MERA / "tasks_runtime.csv")
+    frameworks = read_frameworks(MERA / "frameworks.yaml")
+    groups = read_groups(MERA / "task_groups.yaml", tasks)
+    assert len(members("default", groups["default"], tasks)) == 23
+    generative = members("generative", groups["generative"], tasks)
+    assert len(generative) == 23
+    assert not [key for key in generative if "output" in frameworks.options(tasks[key])]
 
 
 def test_no_golden_file_is_left_over() -> None:
