@@ -309,6 +309,8 @@ def directory_of(weights):
 
 def download(weights):
     """The small files only, as vLLM would do first."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return None
     try:
         from huggingface_hub import snapshot_download
 
