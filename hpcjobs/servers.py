@@ -9,6 +9,10 @@ from hpcjobs.evaluators.served import as_json, parallel
 from hpcjobs.model import Node, Provider, Service, TaskRun
 
 
+PROOFS: Mapping[str, str] = {"lmdeploy": "key", "ollama": "name"}
+"""By what a job knows a server for its own, where not by a second name and a key."""
+
+
 def server_values(
     provider: Provider, service: Service, node: Node, tasks: tuple[TaskRun, ...], weights: str
 ) -> dict[str, object]:
@@ -19,6 +23,7 @@ def server_values(
     tensor, data = parallel(settings, node.gpus)
     return {
         "weights": weights,
+        "proof": PROOFS.get(provider.server or "", "name and key"),
         "max_model_length": settings.get("max_model_length"),
         "max_model_length_cap": settings.get("max_model_length_cap"),
         "reasoning_parser": None if ours else parser,

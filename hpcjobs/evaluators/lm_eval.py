@@ -159,7 +159,7 @@ def _model_args(
         if asks_completions(model) and served.provider.server:
             if "max_model_length" in settings:
                 arguments["max_length"] = settings["max_model_length"]
-            if "tokenizer_backend" not in given:
+            if "tokenizer_backend" not in given and not served.provider.needs_weights:
                 arguments["tokenizer"] = served.loaded_from
         return {**arguments, **given}
     arguments = {"pretrained": served.loaded_from}

@@ -213,6 +213,18 @@ CASES: dict[str, Case] = {
     "lighteval_anthropic": Case(
         "lighteval", node="cpu", provider="anthropic", model="anthropic/x-1"
     ),
+    "ollama": Case(
+        "lm_eval",
+        node="cpu",
+        provider="ollama",
+        settings={"weights": "models/it.gguf", "max_model_length": 4096},
+    ),
+    "lmdeploy": Case(
+        "lighteval",
+        node="gpu_2",
+        provider="lmdeploy",
+        settings={"reasoning_parser": "deepseek-v3", "server_args": ["--backend", "pytorch"]},
+    ),
     "mera_hf": Case("lm_eval", provider="hf", mera="mera_simplear", settings={"dtype": "auto"}),
     "mera_hf_code": Case("lm_eval", provider="hf", mera="mera_ruhumaneval"),
     "mera_vllm_engine": Case(
