@@ -8,7 +8,6 @@ from hpcjobs.evaluators import BY_DEFAULT_OF_VLLM, EVALUATOR_PARSERS
 from hpcjobs.evaluators.served import as_json, parallel
 from hpcjobs.model import Node, Provider, Service, TaskRun
 
-
 PROOFS: Mapping[str, str] = {"lmdeploy": "key", "ollama": "name"}
 """By what a job knows a server for its own, where not by a second name and a key."""
 

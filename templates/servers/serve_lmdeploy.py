@@ -3,8 +3,8 @@
 
     SERVER_KEY=... python3 serve_lmdeploy.py WEIGHTS --model-name NAME ...
 
-LMDeploy takes its key only as an argument. Here it becomes one inside the process, where ``ps`` does
-not show it.
+LMDeploy takes its key only as an argument. Here it becomes one inside the process, where ``ps``
+does not show it.
 """
 
 import os

@@ -175,3 +175,25 @@ def test_an_unknown_version_of_lighteval_is_not_guessed_at(start: Start) -> None
     job = start("auto")
     assert job.wait() == 91, job.log()
     assert job.markers()["failure"] == "unknown_lighteval"
+
+
+def test_ollama_is_known_by_its_name_alone_and_leaves_nothing(start: Start, tmp_path: Path) -> None:
+    weights = tmp_path / "it's a model.gguf"
+    weights.touch()
+    disk = tmp_path / "own disk"
+    disk.mkdir()
+    job = start(provider="ollama", weights=str(weights), exports={"TMPDIR": str(disk)})
+    assert job.wait() == 0, job.log()
+    assert job.markers()["server_version"] == "ollama 0.0.fake"
+    assert (job.directory / "work" / "Modelfile").read_text() == f"FROM {weights}\n"
+    assert not list(disk.iterdir())
+    job.wait_until_gone()
+
+
+def test_programs_are_started_by_uv_where_the_service_says_so(start: Start, tmp_path: Path) -> None:
+    command = "uv run --isolated --locked --project '/a b' --extra x"
+    job = start(environments={"vllm": command, "lm_eval": command})
+    assert job.wait() == 0, job.log()
+    told = (tmp_path / "records" / "uv.txt").read_text()
+    assert told.count("run\n--isolated\n--locked\n--project\n/a b\n--extra\nx\n--\n") == 3
+    job.wait_until_gone()
