@@ -87,6 +87,8 @@ def check(task: Task, provider: Provider, options: Mapping[str, object]) -> None
                 expected=f"a dialect of: {', '.join(sorted(dialects))}",
             )
     program = provider.in_process.get("lighteval")
+    if program == "vllm" and "load_tasks_multilingual" in options:
+        raise InputError("lighteval vllm has no load_tasks_multilingual", where=task.where)
     if program and chosen == "auto":
         raise InputError(
             f"{provider.name} needs to be told the version of lighteval",

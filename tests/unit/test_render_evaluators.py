@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import re
 import shutil
@@ -296,3 +297,65 @@ def test_shellcheck_finds_nothing_in_the_whole_scripts(tmp_path: Path) -> None:
         env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+# ---- What the evaluators' public sources know ----------------------------------------------------
+
+KNOWN = json.loads(
+    (Path(__file__).parents[1] / "fixtures" / "evaluators" / "command_lines.json").read_text()
+)
+"""Options and keys of configurations, as they are in the public sources that it names."""
+
+
+def words_of(text: str, command: str) -> set[str]:
+    """The options of a command in a script's functions."""
+    found = re.findall(rf"\n +(?:uv [^\n]* -- )?{command} ((?:[^\n]*\\\n)*[^\n]*)", text)
+    assert found, text
+    return set(re.findall(r"(?<= )--[a-z][a-z_-]*", " " + " ".join(found)))
+
+
+def keys_of(text: str, indent: str) -> set[str]:
+    """The keys that a script writes into model.yaml at this depth."""
+    return set(re.findall(rf"printf '{indent}(?:%s\\n' ')?\"?([a-z_]+): ?", text))
+
+
+LIGHTEVAL = [name for name, case in CASES.items() if case.framework == "lighteval"]
+
+
+@pytest.mark.parametrize("name", LIGHTEVAL)
+def test_lighteval_is_told_only_what_it_knows(name: str) -> None:
+    case, text = CASES[name], functions(CASES[name].render().text)
+    dialects = {"0.13": ["0.13"], "auto": ["swallow", "0.13"]}
+    for dialect in dialects.get(case.options.get("dialect", ""), ["swallow"]):
+        part = text
+        if case.options.get("dialect") == "auto":
+            function = f"lighteval_{'0_13' if dialect == '0.13' else '0_8'}_of_1"
+            part = text[text.index(f"{function}() {{") :].split("\n}\n")[0]
+        program = re.search(r"lighteval (endpoint litellm|vllm|accelerate) ", part)
+        assert program
+        command = program[1]
+        known = {word.replace("--no-", "--") for word in KNOWN[dialect][command]}
+        told = {word.replace("--no-", "--") for word in words_of(part, f"lighteval {command}")}
+        assert told <= known
+        if dialect == "0.13":
+            kind = command.removeprefix("endpoint ")
+            assert keys_of(part, "  ") <= {*KNOWN[dialect][f"{kind} model_parameters"]}
+            assert keys_of(part, "    ") <= {*KNOWN[dialect]["generation_parameters"]}
+        elif command == "endpoint litellm":
+            params, _, generation = part.partition("  generation:")
+            assert keys_of(params, "    ") <= {*KNOWN[dialect]["base_params"]}
+            assert keys_of(generation, "    ") <= {*KNOWN[dialect]["generation"]}
+        else:
+            arguments = re.findall(r"([a-z_]+)=", part.partition("model_args: ")[2].split("\n")[0])
+            assert set(arguments) <= {*KNOWN[dialect]["vllm model_args"]}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if case.framework == "lm_eval"]
+)
+def test_lm_eval_is_told_only_what_it_knows(name: str) -> None:
+    text = functions(CASES[name].render().text)
+    of_a_fork = {"--pass_multimodal_args_to_chat_history"}
+    assert words_of(text, "lm_eval") - of_a_fork <= {*KNOWN["lm_eval"]["run"]}
+    (model,) = re.findall(r" --model ([a-z-]+)", text)
+    assert model in KNOWN["lm_eval"]["models"]
