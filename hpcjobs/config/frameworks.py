@@ -176,6 +176,11 @@ WITHOUT_EFFECT = frozenset(
 )
 """Options that change no number: a job that is given others is still the same job."""
 
+_NUMBERS = frozenset(
+    {"num_fewshot", "max_batch_size", "limit", "num_concurrent", "concurrent", "timeout"}
+    | {"num_fewshot_seeds", "dataset_loading_processes"}
+)
+
 COLUMNS = frozenset(name for options in OPTIONS.values() for name in options)
 
 
@@ -249,7 +254,7 @@ def _columns(task: Task) -> dict[str, object]:
     for column, text in task.extra.items():
         if column in COLUMNS:
             if text:
-                given[column] = _value(text)
+                given[column] = _value(column, text)
         elif text and (close := get_close_matches(column, COLUMNS, 1, 0.85)):
             raise InputError(
                 f"the column {printable(column)} is none that hpcjobs knows",
@@ -270,7 +275,8 @@ def _columns(task: Task) -> dict[str, object]:
     return _checked(Fields(Document(Path(path or task.where), given, lines)), task.framework)
 
 
-def _value(text: str) -> object:
+def _value(column: str, text: str) -> object:
+    """As YAML would have it; a number only where one is wanted: the dialect 0.13 is a text."""
     if text in ("true", "false"):
         return text == "true"
     if text.startswith("{"):
@@ -278,6 +284,8 @@ def _value(text: str) -> object:
             return json.loads(text)
         except ValueError:
             return text
-    if re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
+    if column in _NUMBERS and re.fullmatch(r"-?(0|[1-9][0-9]*)", text):
         return int(text)
-    return float(text) if re.fullmatch(r"-?[0-9]+\.[0-9]+", text) else text
+    if column in _NUMBERS and re.fullmatch(r"-?[0-9]+\.[0-9]+", text):
+        return float(text)
+    return text

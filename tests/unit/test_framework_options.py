@@ -73,6 +73,8 @@ def test_later_rules_and_then_columns_come_first(write: Write, a_task: Make) -> 
         ("lm_eval", "batch_size", "8", "8"),
         ("lm_eval", "cache_requests", "true", "true"),
         ("lighteval", "dialect", "auto", "auto"),
+        ("lighteval", "dialect", "0.13", "0.13"),
+        ("lighteval", "concurrent", "8", 8),
     ],
 )
 def test_a_column_is_read_as_yaml_would_be(
