@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hpcjobs.commands import run
 from hpcjobs.config.environment import PersonalValues, read_personal_values
+from hpcjobs.config.frameworks import read_frameworks
 from hpcjobs.config.groups import read_task_table, select
 from hpcjobs.config.providers import choose_provider, read_providers
 from hpcjobs.config.services import find_node, read_service
@@ -23,8 +24,9 @@ from hpcjobs.evaluators import JUDGE_KEY, needs_judge
 from hpcjobs.model import Job, Node, Provider, Service
 from hpcjobs.plan import Request, check_model_name, plan
 from hpcjobs.queueing import Queueing
-from hpcjobs.render import KEYS, Renderer
+from hpcjobs.render import Renderer
 from hpcjobs.store import Store, load
+from hpcjobs.thinking import refuse_unparsed_thinking
 from hpcjobs.workspace import Workspace
 
 
@@ -66,9 +68,9 @@ class Assembly:
         judged = any(
             needs_judge(task.framework, task.script) for job in self.jobs for task in job.tasks
         )
-        for key in KEYS:
+        for key in self.renderer.keys:
             if (
-                key == self.provider.key
+                (key == self.provider.key and self.provider.key_required)
                 or (judged and key == JUDGE_KEY)
                 or self.personal.get(key) is not None
             ):
@@ -82,6 +84,13 @@ class Assembly:
                         where=job.settings_path,
                         expected="a file, by an absolute path or one below the workspace",
                     )
+        if self.provider.server == "vllm":
+            weights = [
+                (job, str(self.renderer.weights(job.model, job.tasks[0]))) for job in self.jobs
+            ]
+            home = self.service.exports.get("HF_HOME", "")
+            home = self.personal.expand(home, where=self.service.where)
+            refuse_unparsed_thinking(self.workspace, weights, home)
         if self.service.scheduler == "local" and self.node.gpus:
             there = len(self.renderer.devices)
             if not self.jobs[0].devices and there < self.node.gpus:
@@ -103,6 +112,7 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     providers = read_providers(workspace.find_file("conf", "providers.yaml"))
     provider = choose_provider(providers, choices.provider, node)
     tasks, groups = read_task_table(workspace)
+    frameworks = read_frameworks(workspace.find_file("conf", "frameworks.yaml"))
     keys = select(choices.tasks or ("default",), tasks, groups)
     personal = read_personal_values(workspace.env_file)
     request = Request(
@@ -112,6 +122,8 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
         provider=provider,
         tasks=[tasks[key] for key in keys],
         task_settings=read_task_settings(workspace.find_file(DIRECTORY, "task_settings.csv")),
+        options={key: frameworks.options(tasks[key]) for key in keys},
+        path_of=lambda given: _path_of(workspace, given),
         max_samples=choices.max_samples,
         queueing=choices.queueing,
     )
@@ -141,6 +153,11 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     devices = _devices(service) if service.scheduler == "local" and node.gpus else ()
     renderer = Renderer(workspace, personal, service, provider, devices)
     return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes)
+
+
+def _path_of(workspace: Workspace, given: str) -> str:
+    path = workspace.find_file(given)
+    return str(path) if path.exists() else given
 
 
 def _changed_settings(store: Store, job: Job) -> list[str]:

@@ -144,9 +144,14 @@ class Service:
     exports: Mapping[str, str] = field(default_factory=dict)
     """Variables set in the job; values may hold `${NAME}` of .env."""
     environments: Mapping[str, str] = field(default_factory=dict)
-    """Directory of the virtual environment by provider or framework; may hold `${NAME}`."""
+    """Virtual environment (a directory, or `uv run ...`) by provider or framework; may hold
+    `${NAME}`."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Further words for the scheduler, by name; native."""
+    stage_weights: bool = False
+    """A server's weights are copied to the node's own disk first, where they fit."""
+    load_format: str = ""
+    """vLLM's `--load-format`, such as `runai_streamer`."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Counts such as `unfinished` and `running` jobs a user."""
     price: Pricing | None = None
@@ -163,7 +168,7 @@ class Provider:
 
     name: str
     server: str | None
-    """The template below templates/servers/ that starts it in the job; None = it runs elsewhere."""
+    """The template below templates/servers/ that starts it in the job; None = there is none."""
     result_prefix: str
     """First part of the path of its results: `hosted_vllm`, ...; may be empty."""
     litellm: str = ""
@@ -171,9 +176,23 @@ class Provider:
     needs_gpu: bool = False
     """It serves on GPU nodes only."""
     base_url: str | None = None
-    """Of a provider that runs elsewhere."""
+    """Of a provider that runs elsewhere; may hold a `${NAME}` of .env."""
+    in_process: Mapping[str, str] = field(default_factory=dict)
+    """No server: what each framework calls the program by which it loads the model itself."""
+    lm_eval: Mapping[str, str] = field(default_factory=dict)
+    """lm_eval's models for its `chat` and `completions`, where they are not the local ones."""
+    chat: bool = True
+    """It takes chats."""
+    completions: bool = True
+    """It continues plain text."""
+    loglikelihood: bool = False
+    """It tells how likely a given text is (echo and logprobs)."""
+    gpu_memory_utilization: float = 0.9
+    """The part of a GPU's memory that vLLM may take."""
     key: str | None = None
     """The variable of .env that holds the key it wants."""
+    key_required: bool = True
+    """Without the key, nothing is submitted."""
     needs_weights: bool = False
     """The settings must say where the weights are (`weights:`)."""
 
@@ -200,6 +219,8 @@ class TaskRun:
     framework: str
     settings: Mapping[str, object]
     """The merged settings it is evaluated with."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """What the evaluator is told beside them (see hpcjobs.config.frameworks)."""
 
 
 @dataclass(frozen=True)

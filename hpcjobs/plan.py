@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hpcjobs.config.settings import merged
+from hpcjobs.config import frameworks
+from hpcjobs.config import settings as generation
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import InputError, nearest, printable
-from hpcjobs.evaluators import check_settings, result_model_names
+from hpcjobs.evaluators import check_settings, check_task, result_model_names
+from hpcjobs.evaluators.served import parallel
 from hpcjobs.model import Attempt, Job, Node, Provider, Service, Settings, Task, TaskRun
 from hpcjobs.queueing import Queueing, checked
 
@@ -37,6 +39,10 @@ class Request:
     tasks: Sequence[Task]
     task_settings: Mapping[str, Mapping[str, object]]
     """By the task's script name."""
+    options: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """What evaluators are told beside them, by the task's key."""
+    path_of: Callable[[str], str] = str
+    """Where something that settings name lies, if it is a file of the workspace."""
     max_samples: int | None = None
     queueing: Queueing = field(default_factory=Queueing)
 
@@ -72,8 +78,13 @@ def _job(
     asked: Queueing,
     used: Mapping[str, str],
 ) -> Job:
-    values = merged(settings.values, request.task_settings.get(task.script, {}))
-    check_settings(task.framework, request.provider, values, where=settings.path or task.where)
+    values = generation.merged(settings.values, request.task_settings.get(task.script, {}))
+    options = dict(request.options.get(task.key, {}))
+    check_task(task, request.provider, options)
+    options.pop("generative", None)  # it was for people
+    where = settings.path or task.where
+    check_settings(task.framework, request.provider, values, where, options)
+    _check_parallel(request, values, where)
     if request.provider.needs_weights and "weights" not in values:
         raise InputError(
             f"{request.provider.name} must be told which weights to serve for {printable(model)}",
@@ -81,7 +92,8 @@ def _job(
             expected="settings with the key 'weights'",
             do=f"add it to generation_settings/custom_model_settings/{model}.yaml",
         )
-    runs = (TaskRun(task.key, task.script, task.result_dir, task.framework, values),)
+    runs = (TaskRun(task.key, task.script, task.result_dir, task.framework, values, options),)
+    paths = [request.path_of(str(values[key])) for key in ("weights", "lora") if key in values]
     digest = _digest(request, model, settings, runs)
     return Job(
         id=_id(digest, used),
@@ -93,7 +105,7 @@ def _job(
         settings_name=settings.name,
         settings_version=settings.version,
         settings_path=settings.path,
-        settings_digest=_sha256(dict(settings.values)),
+        settings_digest=_sha256(_that_count(settings.values)),
         tasks=runs,
         walltime=walltime(task, request.node, request.service, trial=asked.trial),
         max_samples=request.max_samples,
@@ -104,7 +116,7 @@ def _job(
         scheduler_options=asked.options,
         devices=asked.devices,
         result_prefix=request.provider.result_prefix,
-        model_names=result_model_names(request.provider, model),
+        model_names=result_model_names(request.provider, model, *paths),
     )
 
 
@@ -185,10 +197,37 @@ def _digest(request: Request, model: str, settings: Settings, runs: tuple[TaskRu
         "provider": request.provider.name,
         "model": model,
         "settings": [settings.name, settings.version],
-        "tasks": [[run.key, run.script, run.framework, dict(run.settings)] for run in runs],
+        "tasks": [_what_it_is(run) for run in runs],
         "max_samples": request.max_samples,
     }
     return _sha256(what)
+
+
+def _what_it_is(run: TaskRun) -> list[object]:
+    """What makes its number what it is. Options only where there are any: ids must not change."""
+    options = {
+        name: value for name, value in run.options.items() if name not in frameworks.WITHOUT_EFFECT
+    }
+    known: list[object] = [run.key, run.script, run.framework, _that_count(run.settings)]
+    return [*known, options] if options else known
+
+
+def _that_count(settings: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if key not in generation.WITHOUT_EFFECT}
+
+
+def _check_parallel(request: Request, values: Mapping[str, object], where: str) -> None:
+    """Refuse parallel sizes that the node's GPUs cannot have, or that leave some of them idle."""
+    if not {"tensor_parallel", "data_parallel"} & set(values):
+        return
+    tensor, data = parallel(values, request.node.gpus)
+    if tensor * data != request.node.gpus:
+        raise InputError(
+            f"tensor_parallel {tensor} x data_parallel {data} is not the {request.node.gpus} "
+            f"GPU(s) of {request.node.name}",
+            where=where,
+            do="choose another node, or leave one of the two out",
+        )
 
 
 def _sha256(what: object) -> str:

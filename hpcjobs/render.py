@@ -6,6 +6,7 @@ workspace's own `templates/` come before those of the package.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -13,25 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from hpcjobs import evaluators
 from hpcjobs.config.environment import PersonalValues
-from hpcjobs.durations import format_duration
-from hpcjobs.errors import InputError, printable
+from hpcjobs.config.providers import check_url
+from hpcjobs.errors import InputError
+from hpcjobs.evaluators import Served
 from hpcjobs.files import write_atomic
-from hpcjobs.model import Attempt, Node, Provider, Service, TaskRun
+from hpcjobs.model import Attempt, Job, Node, Provider, Service, TaskRun
 from hpcjobs.plan import end_margin, job_name
 from hpcjobs.schedulers import written
+from hpcjobs.servers import server_values
+from hpcjobs.templating import CLOSE, OPEN, filled_in, script_templates
 from hpcjobs.workspace import Workspace
 
 KEYS = ("HF_TOKEN", "OPENAI_API_KEY", "DEEPINFRA_API_KEY")
-"""The keys that a job reads from `.env`, where they are set there."""
+"""The keys that a job reads from `.env`, where they are set there; and its provider's."""
 
-_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-"""Around what was filled in, while a template is rendered: noncharacters, which no text holds."""
-
-_DIRECTIVE = re.compile(r"[A-Za-z0-9_./=:,@%+-]+")
+_LM_EVAL_TASKS = ("conf", "lm_eval_tasks")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Renderer:
         self.devices = devices
         self.after = after
         """Native id of a job that must have succeeded before these start."""
-        self.environment = _environment(workspace)
+        self.environment = script_templates(workspace)
         self._rendered: dict[str, tuple[object, Script]] = {}
 
     def render(self, attempt: Attempt) -> Script:
@@ -112,37 +111,25 @@ class Renderer:
             "scheduler_options": {**self._options(node), **job.scheduler_options},
             "end_margin": end_margin(service, job.trial),
             "exports": self._exports(),
-            "keys": KEYS,
-            "server": self._server_values(job.model, job.tasks[0], node),
-            "tasks": [self._task_values(job.model, task) for task in job.tasks],
+            "keys": self.keys,
+            "server": self._server_values(job, node),
+            "tasks": [self._task_values(job.model, task, node) for task in job.tasks],
         }
-        text = self._text(values)
+        text = filled_in(self.environment, service.template, values, service.where)
         return Script(
             attempt,
             name,
             directory / "job.sh",
-            text.replace(_OPEN, "").replace(_CLOSE, ""),
+            text.replace(OPEN, "").replace(CLOSE, ""),
             argv,
-            re.sub(f"{_OPEN}[^{_CLOSE}]*{_CLOSE}", "x", text),
+            re.sub(f"{OPEN}[^{CLOSE}]*{CLOSE}", "x", text),
         )
 
-    def _text(self, values: dict[str, Any]) -> str:
-        try:
-            return self.environment.get_template(self.service.template).render(values)
-        except jinja2.UndefinedError as error:
-            raise InputError(
-                f"{error.message}",
-                where=_template_line(error),
-                expected="a name that templates are given (see docs/job-script.md)",
-            ) from error
-        except jinja2.TemplateSyntaxError as error:
-            raise InputError(
-                f"not a Jinja template: {error.message}", where=f"{error.filename}:{error.lineno}"
-            ) from error
-        except jinja2.TemplateNotFound as error:
-            raise InputError(
-                f"no template templates/{error.message}", where=self.service.where
-            ) from error
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that the job reads from `.env`."""
+        key = self.provider.key
+        return (*KEYS, key) if key and key not in KEYS else KEYS
 
     def _expand(self, text: str) -> str:
         return self.personal.expand(text, where=self.service.where)
@@ -157,21 +144,38 @@ class Renderer:
         expanded = {name: self._expand(value) for name, value in given.items()}
         return {name: value for name, value in expanded.items() if value or not given[name]}
 
-    def _environment_of(self, name: str) -> str:
-        return self._expand(self.service.environments.get(name, ""))
+    def _environment_of(self, *names: str) -> dict[str, object]:
+        """Where a program is: a directory before PATH, or the words that start it (`uv run`)."""
+        found = filter(None, (self.service.environments.get(name) for name in names))
+        given = self._expand(next(found, ""))
+        if not given.startswith("uv "):
+            return {"environment": given, "launcher": ""}
+        return {"environment": "", "launcher": f"{shlex.join(shlex.split(given))} -- "}
 
-    def _server_values(self, model: str, task: TaskRun, node: Node) -> dict[str, object]:
-        parser = task.settings.get("reasoning_parser")
-        ours = parser in (None, "ignore") or parser in evaluators.EVALUATOR_PARSERS
-        return {
-            "environment": self._environment_of(self.provider.name),
-            "weights": str(self.weights(model, task)),
-            "max_model_length": task.settings.get("max_model_length"),
-            "reasoning_parser": None if ours else parser,
-            "tensor_parallel": max(1, node.gpus),
-            "gpu_layers": 999 if node.gpus else 0,
-            "use_v1": task.settings.get("vllm_use_v1"),
-        }
+    def _server_values(self, job: Job, node: Node) -> dict[str, object]:
+        weights, settings = str(self.weights(job.model, job.tasks[0])), job.tasks[0].settings
+        values = server_values(self.provider, self.service, node, job.tasks, weights)
+        if "lora" in settings:
+            adapter = {"name": job.model, "path": self._path_of(str(settings["lora"]))}
+            values["lora"] = json.dumps(adapter, ensure_ascii=False)
+        if "chat_template" in settings:
+            values |= self._chat_template(str(settings["chat_template"]))
+        names = (self.provider.name, self.provider.server or "")
+        return values | self._environment_of(*names)
+
+    def _chat_template(self, given: str) -> dict[str, object]:
+        """One of templates/chat/ by its name, which the script holds itself; or a file."""
+        name = f"chat/{given}.jinja"
+        if name in self.environment.list_templates():
+            return {"template_name": name}
+        path = self._path_of(given)
+        if not Path(path).is_absolute():
+            raise InputError(
+                f"no chat template {given}",
+                where="the setting chat_template",
+                expected="the name of a file of templates/chat/, or the path of a file",
+            )
+        return {"chat_template": path}
 
     def weights(self, model: str, task: TaskRun) -> Path | str:
         """The weights to serve: a file of the workspace or the defaults, or a name for the hub."""
@@ -181,18 +185,49 @@ class Renderer:
         path = self.workspace.find_file(given)
         return path if path.exists() or self.provider.needs_weights else given
 
-    def _task_values(self, model: str, task: TaskRun) -> dict[str, object]:
+    def _path_of(self, given: str) -> str:
+        path = self.workspace.find_file(given)
+        return str(path) if path.exists() else given
+
+    def _task_values(self, model: str, task: TaskRun, node: Node) -> dict[str, object]:
+        served = Served(
+            self.provider,
+            model,
+            str(self.weights(model, task)),
+            self._base_url(),
+            node.gpus,
+            self._path_of(str(task.settings["lora"])) if "lora" in task.settings else "",
+        )
+        values = evaluators.evaluator_values(
+            task.framework, task.script, task.settings, served, task.options
+        )
+        own = values.pop("own_include_path", None)
+        include = self._option_path(own) if own else self.workspace.find_file(*_LM_EVAL_TASKS)
+        variables = dict(task.options.get("environment") or {})  # type: ignore[call-overload]
         return {
             "key": task.key,
             "script": task.script,
             "framework": task.framework,
             "result_dir": task.result_dir,
-            "environment": self._environment_of(task.framework),
-            "include_path": str(self.workspace.find_file("conf", "lm_eval_tasks")),
-            **evaluators.evaluator_values(
-                task.framework, task.script, task.settings, self.provider, model
-            ),
+            "include_path": str(include),
+            **self._environment_of(f"{task.framework}-{self.provider.name}", task.framework),
+            **values,
+            "variables": {name: self._option(value) for name, value in variables.items()},
         }
+
+    def _option(self, text: object) -> str:
+        """The text of an option, with the values of .env."""
+        return self.personal.expand(str(text), where="conf/frameworks.yaml")
+
+    def _option_path(self, text: object) -> str:
+        return self._path_of(self._option(text))
+
+    def _base_url(self) -> str:
+        where = "base_url in conf/providers.yaml"
+        url = self.personal.expand(self.provider.base_url or "", where=where)
+        if not url or self.personal.missing:
+            return url
+        return check_url(url, where)
 
 
 def write_script(script: Script, path: Path, known: set[str] | None = None) -> None:
@@ -228,67 +263,3 @@ def check_script(script: Script, known: set[str] | None = None) -> None:
         raise InputError(f"bash cannot parse the rendered script:\n{checked.stderr.strip()}")
     if known is not None:
         known.add(script.shape)
-
-
-def _environment(workspace: Workspace) -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader([str(path) for path in workspace.layers("templates")])
-    environment = jinja2.Environment(
-        loader=loader,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        comment_start_string="{##",  # since bash has ${#array[@]}
-        comment_end_string="##}",
-        autoescape=False,  # noqa: S701 - shell, not HTML; the `sh` filter quotes
-        finalize=_marked,
-    )
-    environment.filters["sh"] = lambda value: _Filled(shlex.quote(str(value)))
-    environment.filters["hms"] = format_duration
-    environment.filters["comment"] = _comment
-    environment.filters["directive"] = _directive
-    environment.globals["source"] = lambda name: loader.get_source(environment, name)[0].rstrip()
-    return environment
-
-
-class _Filled(str):
-    """A value that cannot change how bash parses what is around it."""
-
-
-def _marked(value: object) -> object:
-    """What a template puts out, between marks if it was quoted or checked by a filter."""
-    if isinstance(value, str) and (_OPEN in value or _CLOSE in value):
-        raise InputError(f"{printable(value)} holds a character that is none")
-    return f"{_OPEN}{value}{_CLOSE}" if isinstance(value, _Filled) else value
-
-
-def _comment(value: object) -> str:
-    """`value` on one line, for a comment."""
-    return _Filled(printable(str(value))[1:-1])
-
-
-def _directive(value: object, line: str, without: str = "") -> str:
-    """`value` as it is, if it can stand in a directive line, where nothing can be quoted.
-
-    The characters `without` have a meaning of their own in this line.
-    """
-    text = str(value)
-    if not _DIRECTIVE.fullmatch(text) or set(text) & set(without):
-        allowed = " ".join(one for one in "_./=:,@%+-" if one not in without)
-        raise InputError(
-            f"{printable(text)} cannot stand in a line `{line}`",
-            expected=f"letters, digits and {allowed} only",
-            do="move the workspace to a plain path, or rename what is named so",
-        )
-    return _Filled(text)
-
-
-def _template_line(error: jinja2.UndefinedError) -> str:
-    """`FILE:LINE` of the template that failed, from the innermost frame of a template."""
-    trace, where = error.__traceback__, "a template"
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if name.endswith((".j2", ".py")) and "templates" in Path(name).parts:
-            where = f"{name}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return where

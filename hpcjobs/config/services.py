@@ -8,7 +8,7 @@ from pathlib import Path
 from hpcjobs.config.prices import check_nodes, node_figures, read_pricing
 from hpcjobs.config.reading import Fields
 from hpcjobs.config.strict_yaml import read_yaml
-from hpcjobs.errors import unknown
+from hpcjobs.errors import printable, unknown
 from hpcjobs.model import Node, Pricing, Service
 from hpcjobs.queueing import check_options
 from hpcjobs.workspace import Workspace
@@ -69,7 +69,9 @@ def read_service_file(path: Path) -> Service:
             umask=fields.text("umask", "027", pattern="0?[0-7]{3}"),
             modules=fields.texts("modules", ()),
             exports=fields.texts_by_key("exports"),
-            environments=fields.texts_by_key("environments"),
+            environments=_environments(fields),
+            stage_weights=fields.boolean("stage_weights", False),
+            load_format=fields.text("load_format", "", pattern="[a-z_]+"),
             options=fields.texts_by_key("options"),
             limits=_limits(fields.section("limits")),
             price=pricing,
@@ -118,6 +120,25 @@ def _node(name: str, outer: Fields, pricing: Pricing | None) -> Node:
             options=fields.texts_by_key("options"),
             description=fields.text("description", ""),
         )
+
+
+def _environments(outer: Fields) -> dict[str, str]:
+    """Directories, or `uv run ...` that changes no environment which other jobs use."""
+    given = outer.texts_by_key("environments")
+    with outer.section("environments") as fields:
+        fields.names()
+        for name, text in given.items():
+            if not text.startswith("uv "):
+                continue
+            words = text.split()
+            if words[1:2] != ["run"] or not {"--isolated", "--no-sync"} & set(words):
+                raise fields.error(
+                    f"{printable(text)}: jobs that start at once would build one environment",
+                    name,
+                    expected="a directory, or: uv run --isolated --locked --project DIR "
+                    "(or --no-sync in place of --isolated)",
+                )
+    return given
 
 
 def _check_local(outer: Fields) -> None:

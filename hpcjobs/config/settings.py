@@ -19,6 +19,13 @@ from hpcjobs.workspace import Workspace
 
 _VERSION = r"[A-Za-z0-9._+-]{1,40}"
 
+_DTYPES = ("auto", "bfloat16", "float16", "float32", "half", "float")
+_OURS = frozenset(
+    {"--host", "--port", "--uds", "--api-key", "--api-keys", "--served-model-name", "--model-name"}
+    | {"--ssl-keyfile", "--ssl-certfile", "--root-path", "--lora-modules", "--config"}
+)
+"""Arguments of servers by which a job could no longer tell its own."""
+
 KEYS: Mapping[str, Callable[[Fields, str], object]] = {
     "temperature": lambda fields, key: fields.number(key, maximum=100.0),
     "top_p": lambda fields, key: fields.number(key, maximum=1.0),
@@ -28,14 +35,26 @@ KEYS: Mapping[str, Callable[[Fields, str], object]] = {
     "max_n": lambda fields, key: fields.integer(key, minimum=1),
     "max_new_tokens": lambda fields, key: fields.integer(key, minimum=1),
     "max_model_length": lambda fields, key: fields.integer(key, minimum=1),
+    "max_model_length_cap": lambda fields, key: fields.integer(key, minimum=1),
     "reasoning_effort": lambda fields, key: fields.text(key),
     "reasoning_parser": lambda fields, key: fields.text(key, pattern=r"[A-Za-z0-9_.-]+"),
     "system_message": lambda fields, key: fields.text(key),
     "vllm_use_v1": lambda fields, key: fields.integer(key),
     "weights": lambda fields, key: fields.text(key),
+    "lora": lambda fields, key: fields.text(key),
+    "chat_template": lambda fields, key: fields.text(key),
+    "dtype": lambda fields, key: fields.text(key, choices=_DTYPES),
+    "tensor_parallel": lambda fields, key: fields.integer(key, minimum=1),
+    "data_parallel": lambda fields, key: fields.integer(key, minimum=1),
+    "gpu_memory_utilization": lambda fields, key: fields.number(key, maximum=1.0),
+    "start_timeout": lambda fields, key: fields.duration(key),
+    "server_args": lambda fields, key: _server_args(fields, key),
     "version": lambda fields, key: fields.text(key, pattern=_VERSION),
 }
 """Every key that settings may have, and how it is checked (template.yaml explains each)."""
+
+WITHOUT_EFFECT = frozenset({"gpu_memory_utilization", "start_timeout"})
+"""Settings that change no number: a job that is given others is still the same job."""
 
 DIRECTORY = "generation_settings"
 MODELS = "custom_model_settings"
@@ -126,6 +145,16 @@ def merged(model: Mapping[str, object], task: Mapping[str, object]) -> dict[str,
     """The model's settings over the task's; what the model sets to null is left out."""
     both = {**task, **model}
     return {key: both[key] for key in sorted(both) if both[key] is not None}
+
+
+def _server_args(fields: Fields, key: str) -> list[str]:
+    words = list(fields.texts(key))
+    for word in words:
+        if not word or any(ord(character) < 32 for character in word):
+            raise fields.error(f"{printable(word)} is not a word", key)
+        if word.partition("=")[0].replace("_", "-") in _OURS:
+            raise fields.error(f"{printable(word)} is the job's own business", key)
+    return words
 
 
 def _checked(document: Document, path: tuple[str, ...]) -> dict[str, object]:

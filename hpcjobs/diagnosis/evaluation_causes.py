@@ -137,7 +137,17 @@ EVALUATION_CAUSES = (
             Sign('choice["logprobs"]["token_logprobs"]', _TASK),
             Sign("KeyError: 'token_logprobs'", _TASK),
             Sign("Loglikelihood is not supported for chat completions", _TASK),
+            Sign("failed, no_loglikelihood:", ("job",)),
         ),
+        failures=("no_loglikelihood",),
+    ),
+    Cause(
+        "no_context_length",
+        "plain text is asked for, and the server does not say how long it may be",
+        "set max_model_length in the model's settings",
+        Again.CHANGED,
+        (Sign("failed, no_context_length:", ("job",)),),
+        failures=("no_context_length",),
     ),
     Cause(
         "chat_template",

@@ -141,6 +141,14 @@ PLACE_CAUSES = (
         failures=("command_not_found",),
     ),
     Cause(
+        "unknown_lighteval",
+        "the installed lighteval has another command line than hpcjobs knows",
+        "install 0.8 (Swallow's fork) or 0.13, or name the option dialect in conf/frameworks.yaml",
+        Again.CHANGED,
+        (Sign("failed, unknown_lighteval:", _JOB),),
+        failures=("unknown_lighteval",),
+    ),
+    Cause(
         "no_key",
         "a key is not set in .env",
         "write it into .env, on the disk that the job sees",

@@ -78,8 +78,18 @@ SERVER_CAUSES = (
             Sign("invalid reasoning parser: ", _SERVER),
             Sign("' not found. Available parsers: ", _SERVER, "Reasoning parser '"),
             Sign("argument --reasoning-parser: invalid choice", _SERVER),
+            Sign("failed, unknown_reasoning_parser:", ("job",)),
         ),
         when=When.START,
+        failures=("unknown_reasoning_parser",),
+    ),
+    Cause(
+        "parser_missing",
+        "the model's tokenizer has think tags, and its settings name no reasoning parser",
+        "set reasoning_parser (generation_settings/template.yaml), or reasoning_parser: ignore",
+        Again.CHANGED,
+        (Sign("failed, no_reasoning_parser:", ("job",)),),
+        failures=("no_reasoning_parser",),
     ),
     Cause(
         "parser_unfit",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from hpcjobs.doctor.ask import ask, first_line
@@ -62,15 +64,35 @@ class Facts:
 def look_at_environments(subject: Subject) -> Iterator[Check]:
     """Every environment that the service names."""
     for name in subject.service.environments if subject.service else ():
-        if name in subject.environments:
+        if subject.environments.get(name, "").startswith("uv "):
+            yield judge_uv(name, subject.environments[name], shutil.which("uv"))
+        elif name in subject.environments:
             yield judge(gather(name, Path(subject.environments[name])))
         else:
             yield skipped(f"environment {name}", "its place is not set (see .env values)")
 
 
+def judge_uv(name: str, command: str, uv: str | None) -> Check:
+    """An environment that uv makes when a job starts: whether there is a uv, and the project."""
+    words = shlex.split(command)
+    project = next((Path(then) for word, then in pairwise(words) if word == "--project"), None)
+    if uv is None:
+        return fail(f"environment {name}", "uv is not on PATH", "install it, or name a directory")
+    if project is not None and not (project / "pyproject.toml").is_file():
+        return fail(
+            f"environment {name}", f"{project} has no pyproject.toml", "check out the project there"
+        )
+    return skipped(f"environment {name}", f"made when a job starts: {command}")
+
+
+def _known(name: str) -> tuple[str, str]:
+    """Command and distribution; `lm_eval-hf` is a lm_eval for one provider."""
+    return PROGRAMS.get(name) or PROGRAMS.get(name.partition("-")[0]) or (name, name)
+
+
 def gather(name: str, directory: Path) -> Facts:
     """Ask the environment's own Python; fall back on PATH as a job does."""
-    program, distribution = PROGRAMS.get(name, (name, name))
+    program, distribution = _known(name)
     ours = directory == Path(sys.prefix)
     python = directory / "bin" / "python"
     command = _command(program, directory) if program else ""
@@ -101,7 +123,7 @@ def gather(name: str, directory: Path) -> Facts:
 
 def judge(facts: Facts) -> Check:
     """Whether jobs can run it."""
-    program = PROGRAMS.get(facts.name, (facts.name, facts.name))[0]
+    program = _known(facts.name)[0]
     label = f"environment {facts.name}"
     bad = warn if facts.ours else fail
     do = (
@@ -134,8 +156,8 @@ def judge(facts: Facts) -> Check:
         return warn(
             label,
             f"{shown}: not the Swallow fork of 0.8.0, whose tasks and command line jobs use",
-            "install the fork (see docs/tsubame.md), or give templates/evaluators/lighteval.sh.j2 "
-            "of your own",
+            "install the fork (see docs/tsubame.md), or name the option dialect in "
+            "conf/frameworks.yaml (0.8, 0.13, auto)",
         )
     return ok(label, shown)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcjobs.assemble import Assembly
-from hpcjobs.model import Job
+from hpcjobs.model import Job, Provider
 
 MODEL, DATASET, TASK = "model", "dataset", "lm_eval task"
 """The kinds of things: a model, a data set by its name, all that one task of lm_eval loads."""
@@ -81,8 +81,8 @@ def request_for(assembly: Assembly, jobs: Sequence[Job], datasets: Sequence[str]
     for job in jobs:
         for task in job.tasks:
             weights = renderer.weights(job.model, task)
-            # Only vllm loads from the hub; a path is there already, or will never be.
-            if assembly.provider.server == "vllm" and not Path(weights).exists():
+            # A path is there already, or will never be.
+            if _loads_from_hub(assembly.provider) and not Path(weights).exists():
                 models.append(str(weights))
             if task.framework == "lm_eval":
                 tasks.append(task.script)
@@ -111,6 +111,11 @@ def request_for(assembly: Assembly, jobs: Sequence[Job], datasets: Sequence[str]
     )
     assembly.personal.require_nothing_missing()
     return request
+
+
+def _loads_from_hub(provider: Provider) -> bool:
+    """Whether a name that is no path is one of the hub: GGUF files and APIs have others."""
+    return provider.server in ("vllm", "lmdeploy") or bool(provider.in_process)
 
 
 def not_fetched(jobs: Sequence[Job]) -> list[str]:

@@ -141,7 +141,7 @@ WRONG_NAMES = {
     ),
     "provider": (
         submit(ON_TSUBAME, provider="vlm"),
-        ["--provider: unknown provider 'vlm'", "one of: deepinfra, llamacpp, openai, vllm"],
+        ["--provider: unknown provider 'vlm'", "one of: anthropic, deepinfra, hf, "],
         "vllm",
     ),
     "priority of a site": (

@@ -17,18 +17,25 @@ import faults as fakes
 
 
 def run(
-    program: str, *, task: str, url: str, key: str, results: list[str], value: dict[str, object]
+    program: str,
+    *,
+    task: str,
+    url: str | None,
+    key: str,
+    results: list[str],
+    value: dict[str, object],
+    **more: object,
 ) -> None:
     """Be an evaluator."""
     asked = fakes.read_faults("EVALUATOR")
     faults = {**asked, **asked.get(task, {})}
-    fakes.record(program, task=task)
+    fakes.record(program, task=task, **more)
     fakes.apply(faults)
     if "wait_for" in faults:
         fakes.wait_for(faults["wait_for"])
     if faults.get("hold"):
         time.sleep(120)
-    if not faults.get("no_question"):
+    if url is not None and not faults.get("no_question"):
         _ask(url, key)
     if "exit" in faults:
         sys.exit(faults["exit"])

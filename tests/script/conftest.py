@@ -34,6 +34,13 @@ HOSTILE = "a 'q\" $(touch pwned) `touch pwned` \\ *\n日本語"
 TASKS = {
     "demo_sums": TaskRun("demo_sums", "demo_sums", "demo/sums", "lm_eval", {"temperature": 0.0}),
     "demo_capitals": TaskRun("demo_capitals", "demo_capitals", "demo/capitals", "lm_eval", {}),
+    "loglikelihood": TaskRun(
+        "loglikelihood", "mmlu", "demo/mmlu", "lm_eval", {}, {"output": "loglikelihood"}
+    ),
+    "auto": TaskRun("auto", "gsm8k", "demo/gsm8k", "lighteval", {}, {"dialect": "auto"}),
+    "parsed": TaskRun(
+        "parsed", "demo_sums", "demo/sums", "lm_eval", {"reasoning_parser": "nobodys"}
+    ),
     "ja_gpqa": TaskRun(
         "ja_gpqa", "swallow_gpqa_ja", "ja/gpqa", "lighteval", {"system_message": HOSTILE}
     ),
@@ -63,6 +70,7 @@ def render(workspace: Workspace, tag: str) -> Callable[..., Script]:
         provider: str = "vllm",
         walltime: int = 600,
         label: str = "abcdefg",
+        weights: str = "",
         **fields: Any,
     ) -> Script:
         shipped = read_service(workspace, "local")
@@ -72,13 +80,13 @@ def render(workspace: Workspace, tag: str) -> Callable[..., Script]:
             id=label,
             digest="0",
             service="local",
-            node="gpu_1" if provider == "vllm" else "cpu",
+            node="gpu_1" if provider.startswith("vllm") else "cpu",
             provider=provider,
             model=f"org/{tag} {HOSTILE.replace('/', '')}",
             settings_name="",
             settings_version="",
             settings_path="",
-            tasks=tuple(TASKS[key] for key in tasks or ("demo_sums",)),
+            tasks=tuple(_with_weights(TASKS[key], weights) for key in tasks or ("demo_sums",)),
             walltime=walltime,
         )
         chosen = read_providers(workspace.find_file("conf", "providers.yaml"))[provider]
@@ -88,6 +96,11 @@ def render(workspace: Workspace, tag: str) -> Callable[..., Script]:
         return script
 
     return render
+
+
+def _with_weights(task: TaskRun, weights: str) -> TaskRun:
+    settings = {**task.settings, **({"weights": weights} if weights else {})}
+    return dataclasses.replace(task, settings=settings)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ FLOW = (
     ("workspace", "queueing"),
     ("config",),
     ("evaluators",),
-    ("plan",),
+    ("plan", "servers", "templating"),
     ("schedulers",),
     ("render",),
     ("commands", "journal", "lock", "markers", "place", "store"),
@@ -32,7 +32,7 @@ FLOW = (
     ("results",),
     ("observe", "notify"),
     ("clean", "publish"),
-    ("submit", "assemble", "predownload"),
+    ("submit", "assemble", "predownload", "thinking"),
     ("doctor",),
     ("cli",),
     ("__main__",),
@@ -181,8 +181,8 @@ def test_no_module_is_a_drawer_for_everything(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if shown(path) in ("plan.py", "evidence.py", "evaluators.py")]
-    + [path for path in MODULES if part(path) == "schedulers"]
+    "path", [path for path in MODULES if shown(path) in ("plan.py", "evidence.py", "servers.py")]
+    + [path for path in MODULES if part(path) in ("schedulers", "evaluators")]
     + [path for path in MODULES if part(path) == "diagnosis" and path.stem != "reading"],
     ids=lambda path: shown(path),
 )  # fmt: skip

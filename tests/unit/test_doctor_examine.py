@@ -124,3 +124,11 @@ def test_a_key_that_a_jobs_shell_reads_otherwise_is_told_and_not_shown(tmp_path:
     found = list(personal.look_at_keys(Subject(Workspace(tmp_path), values)))
     assert found[0].state is State.FAIL
     assert "hf_secret" not in "".join(one.what + one.do for one in found)
+
+
+def test_an_environment_of_uv_needs_uv_and_its_project(tmp_path: Path) -> None:
+    command = f"uv run --isolated --locked --project '{tmp_path}' --extra vllm"
+    assert environments.judge_uv("vllm", command, None).state is State.FAIL
+    assert environments.judge_uv("vllm", command, "/bin/uv").state is State.FAIL
+    (tmp_path / "pyproject.toml").touch()
+    assert environments.judge_uv("vllm", command, "/bin/uv").state is State.SKIPPED

@@ -13,11 +13,13 @@ from hpcjobs.errors import InputError
 from hpcjobs.evaluators import (
     GENERATION,
     OF_A_SERVER,
+    Served,
     check_settings,
     evaluator_values,
     result_model_names,
 )
-from hpcjobs.model import Provider
+from hpcjobs.model import Node, Provider, Service, TaskRun
+from hpcjobs.servers import server_values
 
 Make = Callable[..., Provider]
 
@@ -31,7 +33,7 @@ ELSEWHERE: dict[str, Any] = {
 
 
 def told(framework: str, settings: dict[str, Any], provider: Provider) -> dict[str, Any]:
-    return evaluator_values(framework, "task", settings, provider, "org/model")
+    return evaluator_values(framework, "task", settings, Served(provider, "org/model"))
 
 
 def test_every_setting_is_somebodys_business() -> None:
@@ -83,9 +85,22 @@ def test_a_server_of_ones_own_template_may_be_told_everything(a_provider: Make, 
 @pytest.mark.parametrize("framework", GENERATION)
 def test_every_word_of_an_evaluator_reaches_it(a_provider: Make, framework: str) -> None:
     settings = dict.fromkeys(GENERATION[framework], 1)
-    shown = json.dumps(told(framework, settings, a_provider()))
+    provider = a_provider()
+    service, node = Service("s", "local", "s", {}, 1, "t"), Node("n", 1, 1, 1, ("hrt_q",))
+    run = (TaskRun("k", "task", "d", framework, settings),)
+    server = server_values(provider, service, node, run, "w")
+    shown = json.dumps([told(framework, settings, provider), server["generation"]])
     for word in GENERATION[framework].values():
         assert word in shown
+
+
+@pytest.mark.parametrize("key", ["top_k", "min_p"])
+def test_what_litellm_drops_is_refused_where_the_server_cannot_be_told(
+    a_provider: Make, key: str
+) -> None:
+    check_settings("lighteval", a_provider(), {key: 0.5}, "x.yaml")
+    with pytest.raises(InputError, match="has no effect"):
+        check_settings("lighteval", a_provider(server="llamacpp"), {key: 0.5}, "x.yaml")
 
 
 def test_lighteval_is_given_one_line_of_yaml_a_setting(a_provider: Make) -> None:

@@ -224,6 +224,8 @@ no_proxy=${no_proxy:-${NO_PROXY:-}} # a site's proxy cannot reach our server
 export no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
 export NO_PROXY=$no_proxy
 
+prepare_server() { :; } # some servers have one of their own
+
 launch_server() {
   local PATH=/opt/hpcjobs/environment/bin:$PATH
   cat >"$attempt_dir/work/serve_llamacpp.py" <<'END_OF_PYTHON'
@@ -374,6 +376,7 @@ wait_for_server() {
 
 start_server() { # tries another port where somebody took ours
   local try status
+  prepare_server
   for try in 1 2 3; do
     choose_port
     say "starting $provider on port $port (try $try)"
@@ -411,9 +414,8 @@ check_server() {
 
 evaluate_1() { # demo_sums
   local PATH=/opt/hpcjobs/environment/bin:$PATH
-  local arguments
-  arguments=$(printf '{"model": %s, "base_url": "%s/chat/completions", "num_concurrent": %s}' \
-    '"hpcjobs/tiny-demo"' "http://127.0.0.1:$port/v1" 4)
+  local url="http://127.0.0.1:$port/v1"/chat/completions length=''
+  local arguments='{"model": "hpcjobs/tiny-demo", "num_concurrent": 4, "base_url": "'"$url"'"'"$length"'}'
   OPENAI_API_KEY=$server_key start evaluator "$work_dir" "$log" \
     lm_eval --model local-chat-completions --model_args "$arguments" \
     --apply_chat_template \

@@ -149,6 +149,11 @@ def test_what_only_the_scheduler_knows_is_taken_from_the_verdict(
         "server_not_ours",
         "server_unprotected",
         "server_died",
+        "no_reasoning_parser",
+        "unknown_reasoning_parser",
+        "no_loglikelihood",
+        "no_context_length",
+        "unknown_lighteval",
     ],
 )
 def test_every_word_of_the_job_script_is_known(word: str) -> None:

@@ -1,0 +1,8 @@
+evaluate_1() { # xx_some
+  local PATH=/env/evaluator/bin:$PATH
+  local arguments='{"pretrained": "org/name", "tensor_parallel_size": 1, "gpu_memory_utilization": 0.9, "max_images": 4}'
+  start evaluator "$work_dir" "$log" \
+    lm_eval --model vllm-vlm --model_args "$arguments" \
+    --include_path /opt/hpcjobs/conf/lm_eval_tasks --tasks mmmu_val \
+    --output_path "$attempt_dir/results"/xx/some --log_samples
+}
