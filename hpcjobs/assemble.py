@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpcjobs.commands import run
@@ -21,8 +21,8 @@ from hpcjobs.config.settings import (
 )
 from hpcjobs.errors import InputError, SchedulerUnavailableError, printable
 from hpcjobs.evaluators import JUDGE_KEY, needs_judge
-from hpcjobs.model import Job, Node, Provider, Service
-from hpcjobs.plan import Request, check_model_name, plan
+from hpcjobs.model import Job, JobState, Node, Provider, Service
+from hpcjobs.plan import Request, check_model_name, plan, same_work
 from hpcjobs.queueing import Queueing
 from hpcjobs.render import Renderer
 from hpcjobs.store import Store, load
@@ -134,7 +134,8 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     for model in dict.fromkeys(choices.models):
         check_model_name(model)
         settings = read_model_settings(workspace, model, choices.settings)
-        jobs += plan(request, model, settings, taken)
+        planned = plan(request, model, settings, taken)
+        jobs += [_found_again(store, job) for job in planned]
         taken |= {job.id: job.digest for job in jobs}
         notes += _changed_settings(store, jobs[-1])
         names = settings_names(workspace, model)
@@ -153,6 +154,25 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
     devices = _devices(service) if service.scheduler == "local" and node.gpus else ()
     renderer = Renderer(workspace, personal, service, provider, devices)
     return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes)
+
+
+def _found_again(store: Store, job: Job) -> Job:
+    """The job under the id that it has in the journal.
+
+    The workspace may have been moved, or be seen by another path now: its jobs are still the same.
+    """
+    if job.id in store.jobs:
+        return job
+    known = [
+        record
+        for record in store.jobs.values()
+        if (record.job.model, record.job.node) == (job.model, job.node)
+        and same_work(record.job, job)
+    ]
+    if not known:
+        return job
+    best = max(known, key=lambda one: (one.active, one.state is JobState.SUCCEEDED))
+    return replace(job, id=best.job.id, digest=best.job.digest)
 
 
 def _path_of(workspace: Workspace, given: str) -> str:

@@ -36,6 +36,8 @@ class Silence(Enum):
     NO_ANSWER = "no answer"
     ELSEWHERE = "elsewhere"
     """It can be asked for at another place only."""
+    RENAMED = "renamed"
+    """Its id is alive, under another name."""
     NOT_ASKED = "not asked"
     """It was asked too recently."""
     ABSENT = "absent"
@@ -72,13 +74,18 @@ class Evidence:
 
 def judge(evidence: Evidence) -> Verdict:
     """The verdict on one attempt."""
-    markers, answer = evidence.markers, _about_it(evidence)
+    markers = evidence.markers
+    answer = about_it(evidence.name, markers, evidence.answer)
     if markers.exit_code is not None:
         return _by_exit_code(evidence, markers.exit_code, answer)
     if isinstance(answer, Observation) and not answer.state.final:
         return _alive(evidence, answer)
     if isinstance(answer, Observation):
         return _by_accounting(evidence, answer)
+    if answer is Silence.RENAMED:
+        return Verdict(
+            JobState.UNKNOWN, detail="the scheduler has its id under another name: was it renamed?"
+        )
     if answer is Silence.ELSEWHERE:
         return Verdict(JobState.UNKNOWN, detail=f"it can be asked for only at {evidence.place}")
     if answer in (Silence.NO_ANSWER, Silence.NOT_ASKED):
@@ -86,12 +93,31 @@ def judge(evidence: Evidence) -> Verdict:
     return _absent(evidence)
 
 
-def _about_it(evidence: Evidence) -> Answer:
-    """The answer, if it is about our job: native ids are recycled."""
-    answer = evidence.answer
-    if isinstance(answer, Observation) and answer.name != evidence.name:
+def about_it(name: str, markers: Markers, answer: Answer) -> Answer:
+    """The answer, if it is about our job: native ids are recycled, and jobs can be renamed.
+
+    What has ended under another name explains nothing. A living job is ours if ours has noted that
+    id itself; else it may be.
+    """
+    if not isinstance(answer, Observation) or answer.name == name:
+        return answer
+    if answer.state.final:
         return Silence.ABSENT
-    return answer
+    noted = markers.started is not None and _number(markers.started.value)
+    return answer if noted == _number(answer.native_id) else Silence.RENAMED
+
+
+def _number(native_id: str) -> str:
+    """An id without the server's name that PBS appends."""
+    return native_id.partition(".")[0]
+
+
+def _restarted_by_the_site(evidence: Evidence) -> bool:
+    """Whether the same job was started twice; one that a person submits by hand has another id."""
+    first, second = evidence.markers.started, evidence.markers.restarted
+    if second is None or evidence.cancelling:
+        return False
+    return first is None or _number(first.value) == _number(second.value)
 
 
 def _by_exit_code(evidence: Evidence, exit_code: Marker, answer: Answer) -> Verdict:
@@ -143,7 +169,7 @@ def _alive(evidence: Evidence, answer: Observation) -> Verdict:
 def _by_accounting(evidence: Evidence, answer: Observation) -> Verdict:
     """The scheduler says it ended, and the job itself told nothing."""
     said = answer.detail or answer.native_state
-    if evidence.markers.restarted is not None:
+    if _restarted_by_the_site(evidence):
         return _RESTARTED
     since = evidence.absent_since if evidence.absent_since is not None else evidence.now
     explicit = answer.state is JobState.CANCELLED or answer.reason not in (None, Reason.EXIT_CODE)
@@ -178,7 +204,7 @@ def _absent(evidence: Evidence) -> Verdict:
     never_started = evidence.cancelling and evidence.markers.started is None
     if not _absent_for(evidence, min(evidence.lag, evidence.grace) if never_started else None):
         return Verdict(JobState.UNKNOWN, detail="not in the queue; waiting for its exit code")
-    if evidence.markers.restarted is not None:
+    if _restarted_by_the_site(evidence):
         return _RESTARTED
     if evidence.cancelling:
         return Verdict(JobState.CANCELLED, detail="gone from the queue after it was cancelled")

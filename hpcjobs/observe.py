@@ -13,7 +13,7 @@ from hpcjobs import journal
 from hpcjobs.ask import ask
 from hpcjobs.config.services import read_service
 from hpcjobs.errors import HpcjobsError, LockedError, StorageError
-from hpcjobs.evidence import SETTLE_SECONDS, Answer, Evidence, Silence, judge
+from hpcjobs.evidence import SETTLE_SECONDS, Answer, Evidence, Silence, about_it, judge
 from hpcjobs.journal import Event
 from hpcjobs.lock import workspace_lock
 from hpcjobs.markers import read_markers
@@ -144,8 +144,9 @@ def _update_one(
     """Judge one attempt, change the record, and tell the events."""
     now, job = time.time(), record.job_of(attempt)
     events: list[Event] = []
-    if isinstance(answer, Observation) and answer.name != attempt.name:
-        answer = Silence.ABSENT  # the native id was recycled
+    directory = workspace.attempt(job.id, attempt.number)
+    markers = read_markers(directory)
+    answer = about_it(attempt.name, markers, answer)
     if isinstance(answer, Observation) and attempt.native_id is None:
         attempt.native_id, attempt.submitted_at = answer.native_id, now
         attempt.state = JobState.PENDING
@@ -159,10 +160,8 @@ def _update_one(
     absent_since = attempt.absent_since
     if gone:
         absent_since = absent_since if absent_since is not None else now
-    elif isinstance(answer, Observation):
+    elif isinstance(answer, Observation) or answer is Silence.RENAMED:
         absent_since = None
-    directory = workspace.attempt(job.id, attempt.number)
-    markers = read_markers(directory)
     if answer is Silence.NOT_ASKED and markers.exit_code is None:
         return events
     checked = None

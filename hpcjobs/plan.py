@@ -203,6 +203,17 @@ def _digest(request: Request, model: str, settings: Settings, runs: tuple[TaskRu
     return _sha256(what)
 
 
+def same_work(one: Job, other: Job) -> bool:
+    """Whether both jobs are the same but for the workspace's path, from which ids come, too."""
+    return _work(one) == _work(other)
+
+
+def _work(job: Job) -> tuple[object, ...]:
+    names = (job.service, job.node, job.provider, job.model)
+    settings = (job.settings_name, job.settings_version, job.max_samples)
+    return (*names, *settings, [_what_it_is(run) for run in job.tasks])
+
+
 def _what_it_is(run: TaskRun) -> list[object]:
     """What makes its number what it is. Options only where there are any: ids must not change."""
     options = {

@@ -80,12 +80,32 @@ class Store:
         """Digest by id."""
         return {key: record.job.digest for key, record in self.jobs.items()}
 
-    def find(self, prefix: str) -> JobRecord:
+    def find(self, prefix: str, *, latest: bool = False) -> JobRecord:
         """The job whose id begins with `prefix` (`-NN` of an attempt's label may follow).
 
+        Args:
+            prefix: what was typed.
+            latest: whether that attempt must be the latest, since only that one is meant.
+
         Raises:
-            InputError: there is none, or more than one.
+            InputError: there is none, or more than one; or no such attempt.
         """
+        record = self._find(prefix)
+        _, dash, number = prefix.strip().partition("-")
+        numbers = [attempt.number for attempt in record.attempts]
+        if dash and (not number.isdecimal() or int(number) not in numbers):
+            raise InputError(
+                f"{record.job.id} has no attempt {printable(number)}",
+                expected=f"one of: {', '.join(map(str, numbers)) or 'none was submitted'}",
+            )
+        if dash and latest and int(number) != numbers[-1]:
+            raise InputError(
+                f"attempt {int(number)} of {record.job.id} was followed by attempt {numbers[-1]}",
+                expected=f"{record.job.id}, or {record.job.id}-{numbers[-1]:02d}",
+            )
+        return record
+
+    def _find(self, prefix: str) -> JobRecord:
         wanted = prefix.strip().lower().partition("-")[0]
         matches = [key for key in self.jobs if key.startswith(wanted)] if wanted else []
         if len(matches) == 1:
@@ -140,6 +160,8 @@ def _apply(store: Store, one: Event) -> None:
         attempt.state = JobState.PENDING
     elif kind == journal.CANCELLING:
         attempt.cancelling = True
+    elif kind == journal.NOT_CANCELLED:
+        attempt.cancelling = False
     elif kind in (journal.SEEN, journal.ENDED):
         state = JobState(one["state"])
         if state.final != (kind == journal.ENDED):

@@ -1,4 +1,4 @@
-"""Submitting and cancelling: the intent is written down before the act.
+"""Submitting: the intent is written down before the act.
 
 A crash at any line leaves either nothing, or an intent whose job is found again by its unique name
 (hpcjobs.observe adopts it), never a lost or a doubled job.
@@ -21,7 +21,7 @@ from hpcjobs.files import make_directory, write_once
 from hpcjobs.lock import workspace_lock
 from hpcjobs.model import Attempt, Job, JobState, Reason, Service
 from hpcjobs.observe import lock_file, update
-from hpcjobs.place import place, reachable
+from hpcjobs.place import place
 from hpcjobs.plan import job_name
 from hpcjobs.render import Renderer, write_script
 from hpcjobs.schedulers import live
@@ -180,97 +180,6 @@ def _submit_one(
         ],
     )
     return native_id
-
-
-def cancel(
-    workspace: Workspace,
-    records: Sequence[JobRecord],
-    services: Callable[[str], Service],
-    *,
-    forget: bool = False,
-) -> list[str]:
-    """Cancel the unfinished attempts of these jobs.
-
-    Args:
-        workspace: where they are recorded.
-        records: the jobs.
-        services: gives the service of a name.
-        forget: give up what cannot be reached: it counts as cancelled, though it may still run.
-
-    Returns:
-        Warnings for people: attempts that could not be reached.
-
-    Raises:
-        LockedError, StorageError: as for `submit`.
-    """
-    warnings: list[str] = []
-    with workspace_lock(lock_file(workspace)):
-        store = load(workspace.journal)
-        warnings += update(workspace, store, record=True)
-        chosen: dict[str, list[tuple[JobRecord, AttemptRecord]]] = {}
-        for record in (store.jobs[one.job.id] for one in records):
-            for attempt in record.attempts:
-                if not attempt.state.final:
-                    chosen.setdefault(record.job.service, []).append((record, attempt))
-        now = time.time()
-        journal.append(
-            workspace.journal,
-            [
-                journal.event(journal.CANCELLING, now, record.job.id, attempt.number)
-                for pairs in chosen.values()
-                for record, attempt in pairs
-            ],
-        )
-        for name, pairs in chosen.items():
-            module = live(services(name).scheduler)
-            lost = [
-                (record, attempt)
-                for record, attempt in pairs
-                if attempt.native_id is None or not reachable(attempt.place, place(module))
-            ]
-            if forget:
-                journal.append(workspace.journal, [_given_up(*pair) for pair in lost])
-                pairs = [pair for pair in pairs if pair not in lost]
-            warnings += _cancel_all(services(name), [attempt for _, attempt in pairs])
-    return warnings
-
-
-def _given_up(record: JobRecord, attempt: AttemptRecord) -> journal.Event:
-    return journal.event(
-        journal.ENDED,
-        time.time(),
-        record.job.id,
-        attempt.number,
-        state=JobState.CANCELLED.value,
-        reason=None,
-        detail="given up by hand; nobody looked whether it still runs",
-    )
-
-
-def _cancel_all(service: Service, attempts: Sequence[AttemptRecord]) -> list[str]:
-    module = live(service.scheduler)
-    where = place(module)
-    warnings: list[str] = []
-    ids = []
-    for attempt in attempts:
-        if not reachable(attempt.place, where):
-            warnings.append(
-                f"{attempt.name} is in the queue of {attempt.place}: cancel it there, "
-                "or give it up with --forget"
-            )
-        elif attempt.native_id is None:
-            warnings.append(f"{attempt.name}: its answer was lost; cancel again once it is found")
-        else:
-            ids.append(attempt.native_id)
-    if ids:
-        try:
-            result = run(module.cancel_argv(ids), timeout=60.0)
-        except SchedulerUnavailableError as error:
-            return [*warnings, error.what]
-        complaint = module.parse_cancel(result)
-        if complaint:
-            warnings.append(complaint)
-    return warnings
 
 
 @contextlib.contextmanager

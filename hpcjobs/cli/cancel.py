@@ -23,11 +23,12 @@ def cancel(
     context: Context, jobs: tuple[str, ...], every: bool, forget: bool, yes: bool, as_json: bool
 ) -> int:
     """Cancel jobs, queued or running (the beginning of an id is enough)."""
+    from hpcjobs.cancel import Outcome
+    from hpcjobs.cancel import cancel as cancel_jobs
     from hpcjobs.cli.status import named, record_json
     from hpcjobs.config.services import read_service
     from hpcjobs.observe import refresh
     from hpcjobs.store import load
-    from hpcjobs.submit import cancel as cancel_jobs
 
     if every == bool(jobs):
         raise InputError("name the jobs, or say --all", do="see them with: hpcjobs status")
@@ -38,9 +39,9 @@ def cancel(
         if not interactive():
             raise InputError(f"{len(records)} job(s) would be cancelled", do="add --yes")
         click.confirm(f"Cancel {len(records)} job(s)?", abort=True, err=True)
-    warnings = []
+    outcome = Outcome()
     if records:
-        warnings = cancel_jobs(
+        outcome = cancel_jobs(
             context.workspace,
             records,
             lambda name: read_service(context.workspace, name),
@@ -48,10 +49,10 @@ def cancel(
         )
     view = refresh(context.workspace)
     after = [view.store.jobs[record.job.id] for record in chosen]
-    for warning in warnings:
+    for warning in outcome.warnings:
         warn(warning)
     if as_json:
         print_json({"jobs": [record_json(context.workspace, record) for record in after]})
     else:
-        click.echo(f"{len(records)} asked to end, {len(chosen) - len(records)} had ended already")
-    return ExitCode.SOME_FAILED if warnings else ExitCode.OK
+        click.echo(f"{outcome.asked} asked to end, {len(chosen) - len(records)} had ended already")
+    return ExitCode.SOME_FAILED if outcome.warnings else ExitCode.OK

@@ -41,7 +41,8 @@ def logs(
 
     record = load(context.workspace.journal).find(job)
     numbers = [one.number for one in record.attempts]
-    number = attempt or (numbers[-1] if numbers else 0)
+    named = job.strip().partition("-")[2]  # find() has checked it
+    number = attempt or (int(named) if named else numbers[-1] if numbers else 0)
     if number not in numbers:
         raise InputError(
             f"{record.job.id} has no attempt {number}",

@@ -180,4 +180,5 @@ def _chosen(store: Any, jobs: tuple[str, ...], models: tuple[str, ...]) -> list[
 
 def named(store: Any, jobs: Iterable[str]) -> list[JobRecord]:
     """The jobs that these ids, or beginnings of ids, mean; each once."""
-    return list({record.job.id: record for record in map(store.find, jobs)}.values())
+    records = [store.find(name, latest=True) for name in jobs]
+    return list({record.job.id: record for record in records}.values())

@@ -129,7 +129,7 @@ def test_an_attempt_can_be_named(run: Run, job: Callable[..., None]) -> None:
     job("abcdef0", {}, reason="NODE_FAILURE")
     assert "the node failed" in run("diagnose", "abc-01")[0]
     _, error = run("diagnose", "abc-07", code=2)
-    assert "abcdef0 has no attempt 07\n  expected: one of: 01" in error
+    assert "abcdef0 has no attempt '07'\n  expected: one of: 1" in error
     run("diagnose", "nobody", code=2)
 
 

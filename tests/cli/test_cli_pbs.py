@@ -285,7 +285,7 @@ def test_a_cancellation_that_did_not_arrive_is_told(
     here = cluster()
     here.submit()
     here.fail(qdel=fault)
-    monkeypatch.setattr("hpcjobs.submit.run", lambda argv, timeout: ask.run(argv, timeout=2.0))
+    monkeypatch.setattr("hpcjobs.cancel.run", lambda argv, timeout: ask.run(argv, timeout=2.0))
     with pytest.raises(SystemExit):
         main(["-w", str(here.root), "cancel", "--all", "--yes"])
     assert "qdel" in here.capsys.readouterr().err

@@ -452,6 +452,24 @@ def test_the_jobs_of_one_cluster_are_not_asked_for_at_another(slurm: Testbed) ->
     assert workspace.wait_for("acme/here", "CANCELLED")
 
 
+def test_a_job_that_was_renamed_is_not_lost_nor_doubled(slurm: Testbed) -> None:
+    workspace = slurm.workspace("renamed", grace=1)
+    workspace.submit("acme/waits", node="later")
+    workspace.submit("acme/runs")
+    running = workspace.wait_for("acme/runs", "RUNNING")
+    wait_until("it runs", (Path(running["directory"]) / "started").exists)
+    for job in workspace.status().values():
+        if isinstance(job, dict):
+            slurm.command("scontrol", "update", f"jobid={job['native_id']}", "jobname=renamed")
+    for _ in range(2):
+        time.sleep(1.2)
+        assert workspace.state("acme/runs") == "RUNNING"
+        assert workspace.state("acme/waits") == "UNKNOWN"
+    assert workspace.submit("acme/waits", node="later")["submitted"] == []
+    assert workspace.run("cancel", "--all", "--yes").returncode == 0
+    assert workspace.wait_for("acme/runs", "CANCELLED")
+
+
 def test_the_scheduler_is_not_asked_again_within_its_poll_time(slurm: Testbed) -> None:
     workspace = slurm.workspace("patient", poll=60)
     workspace.submit("acme/one", node="later")

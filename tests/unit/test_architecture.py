@@ -32,7 +32,7 @@ FLOW = (
     ("results",),
     ("observe", "notify"),
     ("clean", "publish"),
-    ("submit", "assemble", "predownload", "thinking"),
+    ("cancel", "submit", "assemble", "predownload", "thinking"),
     ("doctor",),
     ("cli",),
     ("__main__",),

@@ -388,14 +388,49 @@ def test_when_a_job_was_missed_first_says_nothing_of_when_it_ended() -> None:
     assert found.reason is Reason.VANISHED
 
 
-@pytest.mark.parametrize("state", list(JobState))
-def test_an_id_that_was_given_to_another_job_says_nothing(state: JobState) -> None:
+ENDS = [state for state in JobState if state.final]
+LIVING = [JobState.PENDING, JobState.HELD, JobState.RUNNING, JobState.SUSPENDED]
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_an_end_of_another_job_with_the_same_id_says_nothing(state: JobState) -> None:
     """Native ids are recycled."""
     answer = said(state, name="xyz", reason=Reason.TIMEOUT, exit_status=0)
     for absent_since in (None, NOW - 1, NOW - GRACE):
         assert verdict(answer=answer, absent_since=absent_since) == verdict(
             answer=Silence.ABSENT, absent_since=absent_since
         )
+
+
+@pytest.mark.parametrize("state", LIVING)
+def test_a_job_that_noted_its_id_is_ours_under_another_name(state: JobState) -> None:
+    """`scontrol update jobname=...`, `qalter -N ...`."""
+    found = verdict(answer=said(state, name="renamed"), absent_since=NOW - 2 * GRACE)
+    assert found == verdict(answer=said(state), absent_since=None)
+
+
+@pytest.mark.parametrize("state", LIVING)
+@pytest.mark.parametrize("markers", [NOT_STARTED, Markers(started=Marker("18", START))], ids=str)
+def test_a_living_job_of_another_name_may_be_ours(state: JobState, markers: Markers) -> None:
+    found = verdict(
+        answer=said(state, name="renamed"), markers=markers, absent_since=NOW - 2 * GRACE
+    )
+    assert (found.state, "was it renamed?" in found.detail) == (UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    ("second", "cancelling", "reason"),
+    [("17", False, Reason.PREEMPTED), ("18", False, Reason.VANISHED), ("17", True, None)],
+)
+def test_only_the_same_job_was_started_again_by_the_site(
+    second: str, cancelling: bool, reason: Reason | None
+) -> None:
+    """A script that a person submits a second time by hand has another id."""
+    markers = Markers(started=Marker("17", START), restarted=Marker(second, NOW - 300))
+    found = verdict(
+        answer=Silence.ABSENT, markers=markers, absent_since=NOW - GRACE, cancelling=cancelling
+    )
+    assert found.reason is reason
 
 
 # ---- The answer to the submission was lost -------------------------------------------------------

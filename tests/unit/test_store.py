@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcjobs import journal
+from hpcjobs import store as store_module
 from hpcjobs.errors import InputError
 from hpcjobs.journal import Event, event
 from hpcjobs.model import Job, JobState, Reason, TaskRun
@@ -306,9 +307,46 @@ def three(a_job: MakeJob) -> Store:
     return fold(event(journal.PLANNED, AT, key, spec=job_to_json(a_job(key))) for key in ids)
 
 
-@pytest.mark.parametrize("text", ["z", "zzzzzz0", " ZZ ", "zzzzzz0-01", "zzz-2"])
+@pytest.mark.parametrize("text", ["z", "zzzzzz0", " ZZ "])
 def test_the_beginning_of_an_id_is_enough(three: Store, text: str) -> None:
     assert three.find(text).job.id == "zzzzzz0"
+
+
+@pytest.fixture
+def twice(a_job: MakeJob) -> Store:
+    """A job that was submitted twice."""
+    events = [event(journal.PLANNED, AT, "zzzzzz0", spec=job_to_json(a_job("zzzzzz0")))]
+    for number in (1, 2):
+        name = f"zzzzzz0-{number:02d}_x"
+        events.append(event(journal.SUBMITTING, AT, "zzzzzz0", number, name=name, place=""))
+    return fold(events)
+
+
+@pytest.mark.parametrize("text", ["zzz", "zzz-2", "zzzzzz0-02", " ZZZ-02 "])
+def test_the_latest_attempt_can_be_named(twice: Store, text: str) -> None:
+    assert twice.find(text, latest=True).job.id == "zzzzzz0"
+
+
+def test_an_earlier_attempt_is_not_taken_for_the_latest(twice: Store) -> None:
+    assert twice.find("zzz-01").job.id == "zzzzzz0"
+    with pytest.raises(InputError, match="attempt 1 of zzzzzz0 was followed by attempt 2"):
+        twice.find("zzz-01", latest=True)
+
+
+@pytest.mark.parametrize("text", ["zzz-03", "zzz-0", "zzz-", "zzz-x", "zzz-1-2"])
+def test_an_attempt_that_there_is_not_is_refused(twice: Store, text: str) -> None:
+    with pytest.raises(InputError, match="zzzzzz0 has no attempt") as caught:
+        twice.find(text)
+    assert caught.value.expected == "one of: 1, 2"
+
+
+def test_a_cancellation_that_was_refused_is_taken_back(twice: Store) -> None:
+    asked = event(journal.CANCELLING, AT, "zzzzzz0", 2)
+    attempt = twice.jobs["zzzzzz0"].attempts[1]
+    journal_of = [asked, event(journal.NOT_CANCELLED, AT, "zzzzzz0", 2)]
+    for one, expected in zip(journal_of, (True, False), strict=True):
+        store_module._apply(twice, one)
+        assert attempt.cancelling is expected
 
 
 def test_a_beginning_of_several_is_refused_with_them(three: Store) -> None:
