@@ -1,0 +1,103 @@
+"""What is known of a job beside its own record: the same elsewhere, its logs and markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from hpcjobs.config.environment import is_secret
+from hpcjobs.diagnosis.diagnose import Diagnosis
+from hpcjobs.diagnosis.reading import diagnose_attempt
+from hpcjobs.errors import StorageError
+from hpcjobs.markers import read_markers
+from hpcjobs.model import Job, JobState, Reason, Verdict
+from hpcjobs.retry import Past
+from hpcjobs.store import JobRecord, Store
+from hpcjobs.workspace import Workspace
+
+
+def elsewhere(store: Store, job: Job) -> JobRecord | None:
+    """Another job that is evaluating the very same, or has, wherever it runs."""
+    found = None
+    for record in store.jobs.values():
+        if record.job.id != job.id and _what(record.job) == _what(job):
+            if record.active:
+                return record
+            if record.state is JobState.SUCCEEDED:
+                found = record
+    return found
+
+
+def _what(job: Job) -> tuple[object, ...]:
+    runs = tuple((run.key, run.script, run.framework, str(run.settings)) for run in job.tasks)
+    return (*_evaluation(job), job.settings_version, job.settings_digest, runs)
+
+
+def _evaluation(job: Job) -> tuple[object, ...]:
+    return job.model, job.result_prefix, job.settings_name, job.max_samples
+
+
+def made_before(store: Store, job: Job) -> str:
+    """Whether the same was made under other settings, in words; empty if not."""
+    for record in reversed(store.jobs.values()):
+        one = record.job
+        alike = _evaluation(one) == _evaluation(job) and one.service == job.service
+        same_task = [run.key for run in one.tasks] == [run.key for run in job.tasks]
+        if alike and same_task and one.node == job.node and record.state is JobState.SUCCEEDED:
+            return f"made under other settings before ({one.id})"
+    return ""
+
+
+def past_of(
+    workspace: Workspace, record: JobRecord | None, before: int, secrets: Mapping[str, str]
+) -> Past:
+    """What the policy should know of a job; `before`: attempts that failed on smaller nodes."""
+    last = record.last if record else None
+    if record is None or last is None:
+        return Past(before=before)
+    suspect = last.suspect or {}
+    past = Past(before=before, suspect="; ".join(f"{key}: {why}" for key, why in suspect.items()))
+    if last.state is not JobState.FAILED:
+        return past
+    job = record.job_of(last)
+    markers = read_markers(workspace.attempt(job.id, last.number))
+    finished = {
+        key
+        for key, task in markers.tasks.items()
+        if task.exit_code is not None and task.exit_code.value == "0"
+    }
+    past = replace(past, bad_nodes=_bad_nodes(workspace, record), finished=frozenset(finished))
+    keys = tuple(value for name, value in secrets.items() if is_secret(name))
+    try:
+        found = _diagnosed(
+            workspace.attempt(job.id, last.number),
+            tuple(run.key for run in job.tasks),
+            Verdict(last.state, last.reason, last.detail),
+            keys,
+        )
+    except StorageError:  # what cannot be read says nothing of why it failed
+        return past
+    cause = found.cause
+    if cause is None or not found.findings[0].certain:
+        return past
+    return replace(past, again=cause.again, cause=cause.title, remedy=cause.do)
+
+
+@lru_cache(maxsize=4096)
+def _diagnosed(
+    directory: Path, tasks: tuple[str, ...], verdict: Verdict, keys: tuple[str, ...]
+) -> Diagnosis:
+    """Logs of what has ended are read once, however long a campaign is watched."""
+    return diagnose_attempt(directory, tasks, verdict, keys)
+
+
+def _bad_nodes(workspace: Workspace, record: JobRecord) -> tuple[str, ...]:
+    hosts: dict[str, None] = {}
+    for attempt in record.attempts:
+        if attempt.reason is Reason.NODE_FAILURE:
+            host = read_markers(workspace.attempt(record.job.id, attempt.number)).host
+            if host is not None:
+                hosts[host.value] = None
+    return tuple(hosts)
