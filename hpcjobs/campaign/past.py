@@ -18,16 +18,31 @@ from hpcjobs.store import JobRecord, Store
 from hpcjobs.workspace import Workspace
 
 
-def elsewhere(store: Store, job: Job) -> JobRecord | None:
-    """Another job that is evaluating the very same, or has, wherever it runs."""
-    found = None
-    for record in store.jobs.values():
-        if record.job.id != job.id and _what(record.job) == _what(job):
-            if record.active:
-                return record
+class Known:
+    """The jobs of a journal, found by what they evaluate."""
+
+    def __init__(self, store: Store) -> None:
+        self._same: dict[tuple[object, ...], list[JobRecord]] = {}
+        self._done: dict[tuple[object, ...], JobRecord] = {}
+        for record in store.jobs.values():
+            self._same.setdefault(_what(record.job), []).append(record)
             if record.state is JobState.SUCCEEDED:
-                found = record
-    return found
+                self._done[_place(record.job)] = record
+
+    def elsewhere(self, job: Job) -> JobRecord | None:
+        """Another job that is evaluating the very same, or has, wherever it runs."""
+        others = [one for one in self._same.get(_what(job), ()) if one.job.id != job.id]
+        active = [one for one in others if one.active]
+        done = [one for one in others if one.state is JobState.SUCCEEDED]
+        trusted = [one for one in done if one.last and not one.last.suspect]
+        return next(iter([*active, *reversed(trusted), *reversed(done)]), None)
+
+    def made_before(self, job: Job) -> str:
+        """Whether the same was made under other settings, in words; empty if not."""
+        other = self._done.get(_place(job))
+        if other is None or other.job.id == job.id:
+            return ""
+        return f"made under other settings before ({other.job.id})"
 
 
 def _what(job: Job) -> tuple[object, ...]:
@@ -35,19 +50,12 @@ def _what(job: Job) -> tuple[object, ...]:
     return (*_evaluation(job), job.settings_version, job.settings_digest, runs)
 
 
+def _place(job: Job) -> tuple[object, ...]:
+    return (*_evaluation(job), job.service, job.node, *(run.key for run in job.tasks))
+
+
 def _evaluation(job: Job) -> tuple[object, ...]:
     return job.model, job.result_prefix, job.settings_name, job.max_samples
-
-
-def made_before(store: Store, job: Job) -> str:
-    """Whether the same was made under other settings, in words; empty if not."""
-    for record in reversed(store.jobs.values()):
-        one = record.job
-        alike = _evaluation(one) == _evaluation(job) and one.service == job.service
-        same_task = [run.key for run in one.tasks] == [run.key for run in job.tasks]
-        if alike and same_task and one.node == job.node and record.state is JobState.SUCCEEDED:
-            return f"made under other settings before ({one.id})"
-    return ""
 
 
 def past_of(

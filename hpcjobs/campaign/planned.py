@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from hpcjobs.assemble import Assembly, Choices, assemble
-from hpcjobs.campaign.past import elsewhere, made_before, past_of
+from hpcjobs.campaign.past import Known, past_of
 from hpcjobs.campaign.rows import MakeAssembly, assembled_rows
 from hpcjobs.config.campaigns import Campaign
 from hpcjobs.config.submissions import Submission
@@ -102,7 +102,7 @@ def plan_rows(
     even_failed: bool = False,
 ) -> Planned:
     """The same for rows of whatever origin."""
-    planned = Planned([])
+    planned, known = Planned([]), Known(store)
     notes: dict[str, None] = {}
     pending = [(index, row, 0) for index, row in enumerate(rows)]
     while pending:
@@ -111,7 +111,7 @@ def plan_rows(
         for row, job, assembly in assembled_rows([row for _, row, _ in pending], make):
             notes.update(dict.fromkeys(assembly.notes))
             index, before = by_what[row.alike, row.task]
-            item = _item(workspace, row, job, assembly, store, policy, before)
+            item = _item(workspace, row, job, assembly, store, known, policy, before)
             item.index = index
             if item.decision.act is Act.BIGGER:
                 bigger.append((item, replace(row, node=item.decision.node), before + item.attempts))
@@ -158,11 +158,12 @@ def _item(
     job: Job,
     assembly: Assembly,
     store: Store,
+    known: Known,
     policy: Policy,
     before: int,
 ) -> Item:
     record = store.jobs.get(job.id)
-    other = elsewhere(store, job)
+    other = known.elsewhere(job)
     settled = record is not None and (record.active or record.state is JobState.SUCCEEDED)
     if other is not None and not settled:
         stands = "under way" if other.active else "done"
@@ -176,7 +177,7 @@ def _item(
         return Item(row, job, assembly, record, decision)
     past = past_of(workspace, record, before, assembly.personal.values)
     decision = decide(job, record, assembly.service, policy, past)
-    if decision.act is Act.FIRST and (changed := made_before(store, job)):
+    if decision.act is Act.FIRST and (changed := known.made_before(job)):
         decision = replace(decision, why=changed)
     return Item(row, job, assembly, record, decision, cause=past.cause)
 

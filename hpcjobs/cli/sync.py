@@ -18,6 +18,7 @@ import click
 
 from hpcjobs.cli import campaign as shown
 from hpcjobs.cli.context import Context, interactive, pass_context, print_json, warn
+from hpcjobs.cli.notify import notify_ends
 from hpcjobs.cli.overview import overview
 from hpcjobs.errors import (
     ExitCode,
@@ -165,15 +166,20 @@ def _step(
     """One step; `agreed_to` are the jobs that a person need not be asked about again."""
     from hpcjobs.lock import workspace_lock
     from hpcjobs.observe import refresh
+    from hpcjobs.store import load
 
     workspace = context.workspace
     if path is None:
         view = refresh(workspace)
+        notify_ends(context, view.store)
         active = any(record.active for record in view.store.jobs.values())
         return _Step(warnings=view.warnings, active=active)
     shown.read(context, str(path))  # nothing is written for a file that is wrong
     with workspace_lock(workspace.jobs / "sync.lock", wait=0.0):
-        return _feed(context, path, yes, agreed_to, ask, as_json)
+        step = _feed(context, path, yes, agreed_to, ask, as_json)
+    if not step.waiting:  # what is repeated is in the queue by now: only the rest is over
+        notify_ends(context, load(workspace.journal))
+    return step
 
 
 def _feed(
@@ -190,16 +196,15 @@ def _feed(
     view = refresh(workspace)
     planned = plan_campaign(workspace, campaign, view.store)
     items = planned.to_submit
-    if items:
-        shown.require_ready(context, items)
-        planned_as = workspace.identity
+    if items and not workspace.identity_file.exists():
+        shown.require_ready(context, items)  # nothing is written before all is right
         give_identity(workspace)
-        if workspace.identity != planned_as:
-            planned = plan_campaign(workspace, campaign, view.store)
-            items = planned.to_submit
+        planned = plan_campaign(workspace, campaign, view.store)  # the jobs' ids come of it
+        items = planned.to_submit
     services = shown.assemblies_of(items)
     found = rooms(workspace, campaign, view.store, services, PER_MINUTE)
     chosen = fitting(items, found)
+    shown.require_ready(context, chosen)
     step = _Step(
         items=planned.items,
         chosen=chosen,

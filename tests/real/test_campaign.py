@@ -277,6 +277,22 @@ def test_a_suspect_result_is_not_repeated_by_itself(campaign: Campaign) -> None:
     assert campaign.tries() == Counter(ja_doubtful=2)
 
 
+def test_the_end_of_a_campaign_is_told_once_and_not_before_the_last_attempt(
+    campaign: Campaign,
+) -> None:
+    line = campaign.line
+    told = line.elsewhere / "told"
+    script = line.elsewhere / "tell.sh"
+    script.write_text(f"#!/bin/sh\ncat >>{told}\necho >>{told}\n")
+    script.chmod(0o755)
+    (line.root / "conf" / "notify.yaml").write_text(f"on: [all_done]\ncommand: [{script}]\n")
+    campaign.write("ja_flaky")
+    line.run("watch", campaign.path, "--interval", "0.2")
+    (facts,) = [json.loads(one) for one in told.read_text().splitlines() if one]
+    assert facts["unfinished"] == 0
+    assert campaign.tries() == Counter(ja_flaky=2)
+
+
 def test_what_was_made_under_other_settings_is_made_again(campaign: Campaign) -> None:
     line = campaign.line
     campaign.write("ja_good")
