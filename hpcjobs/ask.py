@@ -18,6 +18,7 @@ from typing import Any
 from hpcjobs.commands import run
 from hpcjobs.errors import SchedulerUnavailableError, StorageError
 from hpcjobs.evidence import Answer, Silence
+from hpcjobs.feeding import count
 from hpcjobs.files import write_json
 from hpcjobs.model import JobState, Observation, Reason, Service
 from hpcjobs.place import place, reachable
@@ -57,6 +58,28 @@ def ask(
     return answers
 
 
+def others(workspace: Workspace, service: Service) -> tuple[int, int] | None:
+    """How many jobs of this user, beside those known here, it has, and how many of these run.
+
+    From the bulk query, which is made only if there is no answer young enough. None where the
+    scheduler tells only of the jobs that it is asked for.
+
+    Raises:
+        SchedulerUnavailableError: it does not answer.
+    """
+    module = live(service.scheduler)
+    if not getattr(module, "SHOWS_ALL", False) or not service.poll_seconds:
+        return None
+    path = workspace.jobs / f".observed-{service.name}.json"
+    kept = _read_kept(path)
+    young = kept is not None and 0 <= time.time() - kept["at"] < service.poll_seconds
+    if not young:
+        _query(workspace, service, module, ())
+        kept = _read_kept(path)
+    told = kept.get("others") if kept and kept["place"] == place(module) else None
+    return (int(told[0]), int(told[1])) if told else None
+
+
 def _query(
     workspace: Workspace, service: Service, module: SchedulerModule, native_ids: Sequence[str]
 ) -> Mapping[str, Observation] | None:
@@ -83,7 +106,8 @@ def _query(
             seen[key] = told[key]
     for key, detail in _explained(module, seen).items():
         seen[key] = replace(seen[key], detail=detail)
-    _keep(service, path, where, native_ids, seen)
+    more = count(one for key, one in said.items() if key not in native_ids)
+    _keep(service, path, where, native_ids, seen, more)
     return seen
 
 
@@ -105,12 +129,14 @@ def _keep(
     where: str,
     asked: Sequence[str],
     seen: Mapping[str, Observation],
+    others: tuple[int, int] | None = None,
 ) -> None:
     """Keep an answer for whoever asks next; who cannot write here must do without."""
     if service.poll_seconds:
         shown = {key: asdict(value) for key, value in seen.items()}
         with suppress(StorageError):
-            kept = {"at": time.time(), "place": where, "asked": list(asked), "seen": shown}
+            kept = {"at": time.time(), "place": where, "asked": list(asked), "seen": shown,
+                    "others": others}  # fmt: skip
             write_json(path, kept)
 
 

@@ -15,7 +15,7 @@ from hpcjobs.files import explained
 
 _CONTENT = re.compile(r"(?P<value>.*) (?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n", re.DOTALL)
 _TASK = re.compile(r"task\.(?P<key>.+)\.(?P<what>started|exit_code)")
-_OWN = ("started", "restarted", "ready", "server_version", "signal", "failure", "exit_code")
+_OWN = ("started", "host", "restarted", "ready", "server_version", "signal", "failure", "exit_code")
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Markers:
     """All that an attempt has told so far."""
 
     started: Marker | None = None
+    host: Marker | None = None
+    """The machine that it runs on."""
     restarted: Marker | None = None
     ready: Marker | None = None
     server_version: Marker | None = None

@@ -94,6 +94,8 @@ class Node:
     options: Mapping[str, str] = field(default_factory=dict)
     """What the scheduler must be told for this node; names are the scheduler's own."""
     description: str = ""
+    bigger: str = ""
+    """The kind of node for what cannot end on this one within the longest walltime."""
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,8 @@ def _without_figures(service: Service, pricing: Pricing, job: Job) -> str:
         return f"not known: {service.name} describes no node {job.node} any more"
     if job.reservation:
         return "billed with its reservation"
-    if job.scheduler_options:
-        return f"not known: {', '.join(job.scheduler_options)} may change what is billed"
+    if further := [name for name in job.scheduler_options if name != "exclude"]:
+        return f"not known: {', '.join(further)} may change what is billed"
     if pricing.priorities and job.priority and job.priority not in pricing.priorities:
         return f"not known: {service.name} does not say what the priority {job.priority} costs"
     return ""

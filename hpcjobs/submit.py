@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -75,6 +75,7 @@ def submit(
     jobs: Sequence[Job],
     *,
     again: bool = False,
+    known: Mapping[str, int] | None = None,
     report: Callable[[Attempt, str], None] = lambda attempt, native_id: None,
 ) -> Outcome:
     """Submit all jobs that are neither in the queue nor done.
@@ -85,6 +86,8 @@ def submit(
         renderer: makes their scripts.
         jobs: what is asked for.
         again: submit also what is done.
+        known: how many attempts of each job were known when this was decided; if it has others
+            by now, it is left to the next decision.
         report: called after each that was taken, with its native id.
 
     Raises:
@@ -102,7 +105,8 @@ def submit(
                 outcome.left = list(jobs[index:])
                 break
             record = store.jobs.get(job.id)
-            if record is not None and not wanted(record, again):
+            news = record and known is not None and len(record.attempts) != known.get(job.id, 0)
+            if record is not None and (news or not wanted(record, again)):
                 outcome.kept.append(record)
                 continue
             attempt = next_attempt(workspace, record, job)

@@ -30,6 +30,7 @@ _COMMANDS = {
     "init": ("hpcjobs.cli.init", "init", "Write a workspace to edit."),
     "logs": ("hpcjobs.cli.logs", "logs", "Show what a job has printed."),
     "notify": ("hpcjobs.cli.notify", "notify", "Tell people that jobs have ended."),
+    "plan": ("hpcjobs.cli.plan", "plan", "Show what would be submitted, and why."),
     "predownload": ("hpcjobs.cli.predownload", "predownload", "Fetch models and data sets."),
     "publish": ("hpcjobs.cli.publish", "publish", "Copy results into a shared directory."),
     "render": ("hpcjobs.cli.render", "render", "Write job scripts."),
@@ -38,7 +39,9 @@ _COMMANDS = {
     "services": ("hpcjobs.cli.services", "services", "List, show and check services."),
     "status": ("hpcjobs.cli.status", "status", "Show how the jobs stand."),
     "submit": ("hpcjobs.cli.submit", "submit", "Submit evaluations as jobs."),
+    "sync": ("hpcjobs.cli.sync", "sync", "Bring a campaign one step further."),
     "tasks": ("hpcjobs.cli.tasks", "tasks", "List tasks and groups."),
+    "watch": ("hpcjobs.cli.sync", "watch", "Bring a campaign to its end, and show it."),
     "wait": ("hpcjobs.cli.status", "wait", "Wait until jobs have ended."),
 }
 

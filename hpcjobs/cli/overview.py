@@ -85,9 +85,14 @@ def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
         ",".join(task.key for task in job.tasks),
         where + (" trial" if job.trial else ""),
         attempt.native_id or "-" if attempt else "-",
-        f"{_elapsed(context, record)} of {format_duration(job.walltime)}",
+        f"{_elapsed(context, record)} of {format_duration(_allowed(record))}",
         detail(record),
     )
+
+
+def _allowed(record: JobRecord) -> int:
+    """The walltime of its latest attempt."""
+    return (record.job_of(record.last) if record.last else record.job).walltime
 
 
 def _elapsed(context: Context, record: JobRecord) -> str:

@@ -152,7 +152,7 @@ def record_json(workspace: Workspace, record: JobRecord) -> dict[str, Any]:
         "tasks": [task.key for task in job.tasks],
         "service": job.service,
         "node": job.node,
-        "walltime": format_duration(job.walltime),
+        "walltime": format_duration((record.job_of(attempt) if attempt else job).walltime),
         "attempt": attempt.number if attempt else None,
         "name": attempt.name if attempt else None,
         "native_id": attempt.native_id if attempt else None,

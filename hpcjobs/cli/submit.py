@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class _SubmitOrFrom(click.Command):
-    """With `--from`, a table says what the other options would say, and they are not required."""
+    """With `--from` or a campaign, a file says what the options would say: none is required."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None,
@@ -36,6 +36,12 @@ class _SubmitOrFrom(click.Command):
             from hpcjobs.cli.submit_from import submit_from
 
             return submit_from.make_context(info_name, args, parent, **extra)
+        if any(word.endswith((".yaml", ".yml")) for word in args):
+            from hpcjobs.cli.campaign import names_campaign
+            from hpcjobs.cli.submit_campaign import FLAGS, submit_campaign
+
+            if names_campaign(args, FLAGS):
+                return submit_campaign.make_context(info_name, args, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -73,6 +79,7 @@ def submit(
     \b
     hpcjobs submit --service tsubame --node node_q --model ORG/NAME --dry-run
     hpcjobs submit --service local --node gpu_1 --model ORG/NAME --tasks 'ja_*' --yes --wait
+    hpcjobs submit campaign.yaml                    # see docs/campaign.md
     hpcjobs submit --from missing.csv
     """
     from hpcjobs.schedulers import live
@@ -150,9 +157,17 @@ def _submit(
 
 
 def submit_planned(
-    context: Context, assembly: Assembly, again: bool, as_json: bool, planned: int
+    context: Context,
+    assembly: Assembly,
+    again: bool,
+    as_json: bool,
+    planned: int,
+    known: dict[str, int] | None = None,
 ) -> tuple[int, Outcome, dict[str, Any]]:
-    """Submit, and tell of each; the exit code, what became of it, and that as plain values."""
+    """Submit, and tell of each; the exit code, what became of it, and that as plain values.
+
+    `known` says how many attempts of each job this was decided by (see hpcjobs.submit).
+    """
     from hpcjobs.submit import submit as submit_jobs
 
     native_ids: dict[str, str] = {}
@@ -172,6 +187,7 @@ def submit_planned(
         assembly.renderer,
         assembly.jobs,
         again=again,
+        known=known,
         report=report,
     )
     tried = len(outcome.submitted) + len(outcome.refused) + len(outcome.left)

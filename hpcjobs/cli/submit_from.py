@@ -171,6 +171,7 @@ def _assembled(
                 nearest=error.nearest,
                 do=error.do,
             ) from error
+        assembly.jobs[:] = _with_walltimes(assembly, rows)
         for job in assembly.jobs:
             if jobs.setdefault(job.id, job).digest != job.digest:
                 raise InputError(
@@ -182,6 +183,31 @@ def _assembled(
             warn(note)
         assemblies.append(assembly)
     return assemblies
+
+
+def _with_walltimes(assembly: Assembly, rows: list[Submission]) -> list[Job]:
+    """The jobs with the walltimes that their rows say; they are not part of a job's id."""
+    from dataclasses import replace
+
+    from hpcjobs.durations import format_duration, parse_duration
+
+    by_task = {row.task: row for row in rows if row.walltime}
+    most, least = assembly.service.walltime_max, assembly.service.end_margin
+    jobs = []
+    for job in assembly.jobs:
+        row = by_task.get(job.tasks[0].key)
+        if row is not None:
+            seconds = parse_duration(row.walltime)
+            if not least < seconds <= most:
+                raise InputError(
+                    f"column walltime: {row.walltime}",
+                    where=row.where,
+                    expected=f"more than {format_duration(least)}, and at most "
+                    f"{format_duration(most)} on {assembly.service.name}",
+                )
+            job = replace(job, walltime=seconds)
+        jobs.append(job)
+    return jobs
 
 
 def _leave_what_is_queued(assembly: Assembly) -> None:

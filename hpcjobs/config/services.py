@@ -90,6 +90,7 @@ def read_service_file(path: Path) -> Service:
         if not service.nodes:
             raise fields.error("no nodes are described", "nodes")
         check_nodes(fields, service.nodes, pricing)
+        _check_bigger(fields, dict(service.nodes))
         return service
 
 
@@ -119,6 +120,7 @@ def _node(name: str, outer: Fields, pricing: Pricing | None) -> Node:
             part_of=fields.text("part_of", ""),
             options=fields.texts_by_key("options"),
             description=fields.text("description", ""),
+            bigger=fields.text("bigger", ""),
         )
 
 
@@ -139,6 +141,19 @@ def _environments(outer: Fields) -> dict[str, str]:
                     "(or --no-sync in place of --isolated)",
                 )
     return given
+
+
+def _check_bigger(fields: Fields, nodes: dict[str, Node]) -> None:
+    """`bigger` names another node, and does not lead back to where it began."""
+    for name, node in nodes.items():
+        seen = {name}
+        while node.bigger:
+            if node.bigger not in nodes:
+                raise unknown("node", node.bigger, nodes, where=fields.where("nodes"))
+            if node.bigger in seen:
+                raise fields.error(f"{name}: bigger leads back to {node.bigger}", "nodes")
+            seen.add(node.bigger)
+            node = nodes[node.bigger]
 
 
 def _check_local(outer: Fields) -> None:

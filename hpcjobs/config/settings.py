@@ -7,6 +7,8 @@ The model comes first; `null` there unsets what the task says.
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -58,6 +60,8 @@ WITHOUT_EFFECT = frozenset({"gpu_memory_utilization", "start_timeout"})
 
 DIRECTORY = "generation_settings"
 MODELS = "custom_model_settings"
+SAME = "same_settings.yaml"
+"""Which models without a file take the settings of which other model."""
 
 
 def read_task_settings(path: Path) -> dict[str, dict[str, object]]:
@@ -99,14 +103,15 @@ def read_model_settings(workspace: Workspace, model: str, name: str) -> Settings
     """
     if not name:
         return Settings()
-    path = workspace.find_file(DIRECTORY, MODELS, f"{model}.yaml")
+    path = _settings_file(workspace, model)
     if not path.is_file():
         raise InputError(
             f"the model {printable(model)} has no settings",
             where=f"--settings {name}",
             expected=f"a file {DIRECTORY}/{MODELS}/{model}.yaml",
             nearest=nearest(model, models_with_settings(workspace)),
-            do=f"write one after {DIRECTORY}/template.yaml, or leave --settings out",
+            do=f"write one after {DIRECTORY}/template.yaml, or leave --settings out; "
+            f"{DIRECTORY}/{SAME} says whose settings a model without a file takes",
         )
     document = read_yaml(path)
     fields = Fields(document)
@@ -126,8 +131,26 @@ def read_model_settings(workspace: Workspace, model: str, name: str) -> Settings
 
 def settings_names(workspace: Workspace, model: str) -> list[str]:
     """The named settings that a model has; empty if it has no file."""
-    path = workspace.find_file(DIRECTORY, MODELS, f"{model}.yaml")
+    path = _settings_file(workspace, model)
     return Fields(read_yaml(path)).names() if path.is_file() else []
+
+
+def _settings_file(workspace: Workspace, model: str) -> Path:
+    """The model's own file, else that of the model whose settings it takes (`SAME`)."""
+    own = workspace.find_file(DIRECTORY, MODELS, f"{model}.yaml")
+    table = workspace.find_file(DIRECTORY, SAME)
+    if own.is_file() or not table.is_file():
+        return own
+    with Fields(read_yaml(table)) as fields:
+        for pattern in fields.names():
+            # the part of each `*` by a group of its own; fnmatch has no such groups
+            parts = [fnmatch.translate(part)[:-2] for part in pattern.split("*")]
+            match = re.fullmatch("(.*)".join(parts), model, re.DOTALL)
+            if match:
+                first = match[1] if "*" in pattern else ""
+                other = str(fields.text(pattern)).replace("*", first)
+                return workspace.find_file(DIRECTORY, MODELS, f"{other}.yaml")
+    return own
 
 
 def models_with_settings(workspace: Workspace) -> list[str]:

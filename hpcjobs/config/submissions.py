@@ -1,7 +1,7 @@
 """A table of what to submit, one task of one model a row: what `aggregate --check` writes.
 
-    state,model,task,service,node,provider,settings,max_samples,why
-    failed,org/name,ja_mmlu,tsubame,node_q,vllm,,,killed at the walltime
+    state,model,task,service,node,provider,settings,max_samples,walltime,why
+    failed,org/name,ja_mmlu,tsubame,node_q,vllm,,,,killed at the walltime
 
 A row is submitted whole, or the table is refused: nothing in it is guessed. `state` and `why` are
 for people, and may be missing.
@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcjobs.config.tables import read_rows
+from hpcjobs.durations import parse_duration
 from hpcjobs.errors import InputError, nearest, printable, unknown
 
 COLUMNS = (
-    "state", "model", "task", "service", "node", "provider", "settings", "max_samples", "why"
+    "state", "model", "task", "service", "node", "provider", "settings", "max_samples",
+    "walltime", "why"
 )  # fmt: skip
 REQUIRED = ("model", "task", "service", "node", "provider", "settings")
 MAY_BE_EMPTY = ("settings",)
@@ -39,6 +41,8 @@ class Submission:
     provider: str
     settings: str = ""
     max_samples: int | None = None
+    walltime: str = ""
+    """`HH:MM:SS` instead of the table's; empty = the table's."""
     state: str = ""
     why: str = ""
     where: str = ""
@@ -104,7 +108,7 @@ def as_table(rows: Iterable[Submission]) -> str:
         writer.writerow(
             [
                 row.state, row.model, row.task, row.service, row.node, row.provider,
-                row.settings, samples, " ".join(row.why.split()),
+                row.settings, samples, row.walltime, " ".join(row.why.split()),
             ]
         )  # fmt: skip
     body = text.getvalue()
@@ -134,8 +138,17 @@ def _submission(row: dict[str, str], where: str, tasks: Collection[str]) -> Subm
             where=where,
             expected="a whole number from 1 up, or nothing",
         )
+    walltime = row.get("walltime", "")
+    if walltime:
+        try:
+            parse_duration(walltime)
+        except ValueError as error:
+            raise InputError(
+                f"column walltime: {error}", where=where, expected="HH:MM:SS, or nothing"
+            ) from None
     return Submission(
         **{name: row[name] for name in REQUIRED},
         max_samples=int(samples) if samples else None,
+        walltime=walltime,
         where=where,
     )

@@ -23,6 +23,8 @@ from hpcjobs.schedulers.grid_engine_text import (
 )
 
 SINGLE_HOST = False
+SHOWS_ALL = True
+"""The bulk query tells of all jobs of this user, not only of those that it is asked for."""
 
 ROOTS = ("/var/lib/gridengine",)
 """Where a cell is looked for if SGE_ROOT is not set (Debian's clients know it by themselves)."""

@@ -60,7 +60,7 @@ def test_a_disk_that_fills_up_is_no_success(start: Start, small_disk: Path, tmp_
     fill(small_disk)
     (tmp_path / "go").touch()
     assert job.wait() == 90
-    told = {"started", "ready", "server_version", "task.demo_sums.started"}
+    told = {"started", "host", "ready", "server_version", "task.demo_sums.started"}
     assert job.markers().keys() == told
     job.wait_until_gone()
 

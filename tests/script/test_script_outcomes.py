@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socketserver
 import threading
@@ -24,6 +25,7 @@ def test_a_job_that_succeeds_tells_each_step(start: Start) -> None:
     port = str(job.records_of("vllm")[0]["port"])
     assert job.markers() == {
         "started": "-",
+        "host": os.uname().nodename,
         "ready": port,
         "server_version": "vllm 0.0.fake",
         "task.demo_sums.started": "-",

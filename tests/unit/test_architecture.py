@@ -28,11 +28,13 @@ FLOW = (
     ("commands", "journal", "lock", "markers", "place", "store"),
     ("evidence", "spending", "runtimes"),
     ("diagnosis",),
+    ("retry", "feeding"),
     ("ask",),
     ("results",),
     ("observe", "notify"),
     ("clean", "publish"),
     ("cancel", "submit", "assemble", "predownload", "thinking"),
+    ("campaign",),
     ("doctor",),
     ("cli",),
     ("__main__",),
@@ -181,7 +183,8 @@ def test_no_module_is_a_drawer_for_everything(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if shown(path) in ("plan.py", "evidence.py", "servers.py")]
+    "path", [path for path in MODULES if shown(path) in ("plan.py", "evidence.py", "servers.py",
+                                                         "retry.py", "feeding.py")]
     + [path for path in MODULES if part(path) in ("schedulers", "evaluators")]
     + [path for path in MODULES if part(path) == "diagnosis" and path.stem != "reading"],
     ids=lambda path: shown(path),

@@ -65,6 +65,7 @@ def test_rows_that_differ_in_their_tasks_only_go_together(tmp_path: Path) -> Non
         (HEADER + "a,NA,s,n,p,,8.0\n", 2, "column max_samples: '8.0'"),
         (HEADER + "a,NA,s,n,p,,\na,NA,s,other,p,,\n", 3, "'NA' of 'a' a second time"),
         (HEADER + 'a,"NA,s,n,p,,\n', 2, "not CSV"),
+        ("walltime," + HEADER + "9h,a,NA,s,n,p,,\n", 2, "column walltime: '9h'"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_line(
@@ -92,6 +93,7 @@ names = words.map(str.strip).filter(bool)
             provider=names,
             settings=names | st.just(""),
             max_samples=st.none() | st.integers(1, 10**6),
+            walltime=st.sampled_from(["", "01:30:00"]),
             state=st.sampled_from(["", "missing", "failed"]),
             why=st.text(max_size=20),
         ),
@@ -106,7 +108,7 @@ def test_what_was_written_is_read_as_it_was(
     path.write_text(as_table(rows), encoding="utf-8")
 
     def essence(row: Submission) -> tuple[object, ...]:
-        return (*row.alike, row.task)
+        return (*row.alike, row.task, row.walltime)
 
     assert list(map(essence, read_submissions(path, TASKS))) == list(map(essence, rows))
 

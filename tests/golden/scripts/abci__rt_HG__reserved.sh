@@ -52,6 +52,7 @@ if [ -e started ] || ! mkdir work; then
   exit 93
 fi
 mark started "$native_id" || exit 90
+mark host "${SLURMD_NODENAME:-$(uname -n)}"
 
 # ---- Ending: all that was started is stopped on every way out ------------------------------------
 

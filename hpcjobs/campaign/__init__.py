@@ -1,0 +1,1 @@
+"""A campaign at work: rows become jobs, and for each job it is decided what to do."""
