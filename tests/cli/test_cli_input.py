@@ -729,3 +729,21 @@ def test_a_full_output_is_one_line_and_no_traceback(workspace: Path) -> None:
     assert done.returncode == 5
     assert "Traceback" not in done.stderr
     assert "cannot print: No space left on device" in done.stderr
+
+
+# ---- Names that would command the terminal, and files that others can read -----------------------
+
+
+def test_a_model_that_would_command_the_terminal_is_refused_and_shown_escaped(run: Run) -> None:
+    ended = run(*submit(ON_TSUBAME, "--dry-run", model="a/x\x1b]0;pwn\x07y"))
+    assert_one_message(ended)
+    assert r"--model: the model name 'a/x\x1b]0;pwn\x07y' is not allowed" in ended.err
+
+
+def test_submit_tells_that_others_can_read_the_keys(run: Run, workspace: Path) -> None:
+    (workspace / ".env").write_text("HF_TOKEN=hf_canary\nnot a value\n")
+    (workspace / ".env").chmod(0o644)
+    ended = run(*submit(ON_LOCAL, "--dry-run"))
+    assert ended.code == 0
+    assert ended.err.count(f"(mode 644); do: chmod 600 {workspace}/.env\n") == 1
+    assert ended.err.count(f"{workspace}/.env:2: ") == 1
