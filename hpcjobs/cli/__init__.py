@@ -104,8 +104,22 @@ def group(ctx: click.Context, workspace: str | None, no_emoji: bool) -> None:
     ctx.obj = Context(workspace, emoji=not plain)
 
 
+def _open_closed_streams() -> None:
+    """After `>&-` what is printed goes nowhere, and no file of ours gets that number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.set_inheritable(opened, True)
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its code; every error for people is printed here, once."""
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -747,3 +747,44 @@ def test_submit_tells_that_others_can_read_the_keys(run: Run, workspace: Path) -
     assert ended.code == 0
     assert ended.err.count(f"(mode 644); do: chmod 600 {workspace}/.env\n") == 1
     assert ended.err.count(f"{workspace}/.env:2: ") == 1
+
+
+# ---- What only a shell can do to a command: closed streams, a limit on files ---------------------
+
+
+def in_shell(command: str, here: Path) -> subprocess.CompletedProcess[str]:
+    program = shlex.join([sys.executable, "-m", "hpcjobs"])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        ["bash", "-c", command.replace("hpcjobs", program, 1)],
+        cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["status", "status --json", "tasks", "--help", "services list"])
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
+def test_with_a_closed_output_a_command_does_its_work(
+    workspace: Path, command: str, closed: str
+) -> None:
+    ended = in_shell(f"hpcjobs -w . {command} {closed}", workspace)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_with_all_closed_a_mistake_has_its_exit_code_and_no_file_is_printed_into(
+    workspace: Path,
+) -> None:
+    assert in_shell("hpcjobs -w . statu <&- >&- 2>&-", workspace).returncode == 2
+    made = in_shell("hpcjobs init new <&- >&- 2>&-", workspace)
+    assert made.returncode == 0
+    for path in (workspace / "new" / "conf").rglob("*.yaml"):
+        shipped = defaults_root() / path.relative_to(workspace / "new")
+        assert path.read_bytes() == shipped.read_bytes()
+
+
+def test_init_that_cannot_write_all_leaves_nothing_and_can_be_given_again(workspace: Path) -> None:
+    ended = in_shell("ulimit -f 4; exec hpcjobs init new", workspace)  # no file above 4 KiB
+    assert ended.returncode == 5
+    assert ended.stderr.startswith("error: cannot write a workspace in new: File too large")
+    assert files(workspace / "new") == []
+    assert in_shell("hpcjobs init new", workspace).returncode == 0
+    assert list((workspace / "new").glob(".init*")) == []
