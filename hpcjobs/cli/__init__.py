@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
@@ -98,10 +98,24 @@ class _LazyGroup(click.Group):
 @click.pass_context
 def group(ctx: click.Context, workspace: str | None, no_emoji: bool) -> None:
     """Submit, watch and aggregate language-model evaluations on clusters and GPU servers."""
+    from hpcjobs import commands
     from hpcjobs.cli.context import Context, can_show_emoji
 
+    commands.on_waiting = _tell_of_waiting()
     plain = no_emoji or os.environ.get("NO_EMOJI") or not can_show_emoji()
     ctx.obj = Context(workspace, emoji=not plain)
+
+
+def _tell_of_waiting() -> Callable[[str, float], None]:
+    """Says once of each program that it does not answer yet."""
+    told: set[str] = set()
+
+    def tell(program: str, seconds: float) -> None:
+        if program not in told:
+            told.add(program)
+            click.echo(f"{program} does not answer yet, waiting (at most {seconds:g} s)", err=True)
+
+    return tell
 
 
 def _open_closed_streams() -> None:

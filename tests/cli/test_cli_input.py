@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from hpcjobs import journal
+from hpcjobs import commands, journal
 from hpcjobs.cli import _COMMANDS, main
 from hpcjobs.config.services import read_service, service_names
 from hpcjobs.model import Job, TaskRun
@@ -747,6 +747,20 @@ def test_submit_tells_that_others_can_read_the_keys(run: Run, workspace: Path) -
     assert ended.code == 0
     assert ended.err.count(f"(mode 644); do: chmod 600 {workspace}/.env\n") == 1
     assert ended.err.count(f"{workspace}/.env:2: ") == 1
+
+
+def test_each_program_that_is_awaited_is_told_of_once(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "on_waiting", None)
+    run("services", "list")
+    assert commands.on_waiting is not None
+    for program in ("qstat", "qsub", "qstat"):
+        commands.on_waiting(program, 60.0)
+    assert capsys.readouterr().err.splitlines() == [
+        "qstat does not answer yet, waiting (at most 60 s)",
+        "qsub does not answer yet, waiting (at most 60 s)",
+    ]
 
 
 # ---- What only a shell can do to a command: closed streams, a limit on files ---------------------
