@@ -223,9 +223,8 @@ def _leave_what_is_queued(assembly: Assembly) -> None:
             continue
         keys = ",".join(task.key for task in job.tasks)
         where = f"{other.job.service}/{other.job.node}"
-        text = (
-            f"left alone: {keys} of {printable(job.model)}: under way as {other.job.id} on {where}"
-        )
+        under_way = f"under way as {other.job.id} on {where}"
+        text = f"left alone: {keys} of {printable(job.model)[1:-1]}: {under_way}"
         click.echo(text, err=True)
     assembly.jobs[:] = kept
 

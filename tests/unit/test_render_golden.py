@@ -95,7 +95,8 @@ class Case:
             max_samples=self.samples,
         )
         settings = read_model_settings(defaults, self.model, self.settings)
-        (job,) = plan(request, self.model.replace("\n", ""), settings, {})
+        plain = "".join(filter(str.isprintable, self.model))
+        (job,) = plan(request, plain, settings, {})
         job = dataclasses.replace(job, model=self.model)  # it is quoted, though plan refuses it
         personal = PersonalValues(own.env_file, self.values)
         devices = tuple("01234567") if service.scheduler == "local" else ()
