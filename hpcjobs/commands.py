@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -38,6 +38,13 @@ _KEPT = frozenset(
         "HPCJOBS_LOCAL_DIR",
     }
 )
+
+
+PATIENCE = 5.0
+"""Seconds after which a person is told that an answer is awaited."""
+
+on_waiting: Callable[[str, float], None] | None = None
+"""Told then the program, and the seconds after which it is given up; set by hpcjobs.cli."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,8 @@ def run(argv: Sequence[str], *, timeout: float, given: str | None = None) -> Com
         ) from error
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        stdout, stderr = process.communicate(
-            None if given is None else given.encode(errors="backslashreplace"), timeout=timeout
-        )
+        data = None if given is None else given.encode(errors="backslashreplace")
+        stdout, stderr = _answer(process, data, timeout, argv[0])
     except BaseException as error:
         # Its pipes are closed, not read to their end: who left the group may hold them open.
         with process, suppress(ProcessLookupError):
@@ -103,6 +109,18 @@ def run(argv: Sequence[str], *, timeout: float, given: str | None = None) -> Com
         stderr.decode(errors="backslashreplace"),
         time.monotonic() - start,
     )
+
+
+def _answer(
+    process: subprocess.Popen[bytes], given: bytes | None, timeout: float, program: str
+) -> tuple[bytes, bytes]:
+    if on_waiting is None or timeout <= PATIENCE:
+        return process.communicate(given, timeout=timeout)
+    try:
+        return process.communicate(given, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        on_waiting(program, timeout)
+    return process.communicate(timeout=timeout - PATIENCE)  # goes on where it was
 
 
 def attend(argv: Sequence[str], environment: Mapping[str, str]) -> int:

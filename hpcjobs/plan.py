@@ -172,15 +172,16 @@ def job_name(attempt: Attempt) -> str:
 
 
 def check_model_name(model: str) -> None:
-    """Refuse a model name that cannot be a path of two parts, or that looks like an option.
+    """Refuse a model name that cannot be a path of two parts, that looks like an option, or that
+    holds what would command a terminal or turn its text round.
 
     Raises:
         InputError: it is such a name.
     """
     parts = model.split("/")
     bad = len(parts) > 2 or any(part in ("", ".", "..") or part != part.strip() for part in parts)
-    bad = bad or model.startswith("-") or re.search("[\0\ud800-\udfff]", model) is not None
-    if bad or len(model.encode()) > 200:  # (surrogates stand for bytes that are not UTF-8)
+    # Surrogates, which stand for bytes that are not UTF-8, are not printable either.
+    if bad or model.startswith("-") or not model.isprintable() or len(model.encode()) > 200:
         raise InputError(
             f"the model name {printable(model)} is not allowed",
             where="--model",

@@ -6,26 +6,35 @@ Checked before anything is rendered, so that a scheduler never refuses what coul
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hpcjobs.errors import InputError, printable, unknown
 from hpcjobs.model import Node, Service
 
 OURS: Mapping[str, str] = {
-    "grid_engine": "N S wd cwd o e j r p g ar m M t b C V v sync terse shell",
-    "pbs": "N P o e j k r p J v V m M S C R f z I X",
+    "grid_engine": "N S wd cwd o e j r p g ar m M t b C V v sync terse shell "
+    "clear clearp clears adds mods now verify help inherit",
+    "pbs": "N P o e j k r p J v V m M S C R f z I X G u",
     "slurm": "job-name J chdir D output o error e open-mode array a clusters cluster M wait W wrap "
-    "parsable export reservation mail-user mail-type requeue no-requeue",
+    "parsable export export-file reservation mail-user mail-type requeue no-requeue time nodes "
+    "test-only uid gid jobid help usage version autocomplete",
     "local": "",
 }
 """Words that the templates write themselves, or that would break how jobs are found again."""
 
-PBS_OURS: Mapping[str, frozenset[str]] = {
-    "l": frozenset({"walltime", "nodes"}),
-    "W": frozenset({"umask", "depend", "block", "sandbox", "stagein", "stageout", "interactive"}),
+OURS_WITHIN: Mapping[str, Mapping[str, str]] = {
+    "grid_engine": {"l": "h_rt s_rt", "w": "p v"},
+    "pbs": {
+        "l": "walltime nodes",
+        "W": "umask depend block sandbox stagein stageout interactive job_name output_path "
+        "error_path join_path keep_files remove_files rerunable priority mail_points mail_users "
+        "variable_list shell_path_list array_indices_submitted user_list resource_list "
+        "resource_list.walltime resource_list.nodes",
+    },
 }
-"""The same within `-l` and `-W` of PBS, which hold lists of words."""
+"""The same within options that hold lists of words. `-w v` of Grid Engine submits nothing; by `-W`
+PBS takes any attribute of a job, under its long name."""
 
 LOCAL_OPTIONS = frozenset({"devices", "cpu_slots"})
 
@@ -96,26 +105,43 @@ def check_options(
                 where=where,
                 expected="its name without dashes, such as q or partition",
             )
-        if name in OURS[scheduler].split():
+        if scheduler == "pbs" and len(name) > 1:  # `-hN x` is `-h -N x`
             raise InputError(
-                f"the option {name} is set by hpcjobs itself",
+                f"{printable(name)} is not an option of qsub", where=where, expected="one letter"
+            )
+        ours = _ours(scheduler, name)
+        if ours:
+            meant = "" if ours == name else f", which {name} may be short for,"
+            raise InputError(
+                f"the option {ours}{meant} is set by hpcjobs itself",
                 where=where,
                 do="leave it out (see --priority, --reservation and --mail of submit)",
             )
-        ours: Collection[str] = ()
+        within = set(OURS_WITHIN.get(scheduler, {}).get(name, "").split())
         if scheduler == "grid_engine" and name == "l":
-            ours = {"h_rt", "s_rt", *nodes}
-        elif scheduler == "pbs":
-            ours = PBS_OURS.get(name, ())
-        if ours:
-            asked = {part.partition("=")[0] for part in value.split(",")}
-            taken = asked & set(ours)
-            if taken:
-                raise InputError(
-                    f"-{name} {', '.join(sorted(taken))} is set by hpcjobs itself",
-                    where=where,
-                    do="choose the node by --node; its time is in the runtime table",
-                )
+            within |= set(nodes)
+        words = [part.partition("=")[0] for part in value.split(",")]
+        if scheduler == "pbs":  # it does not tell WALLTIME from walltime
+            words = [word.lower() for word in words]
+        taken = within & set(words)
+        if taken:
+            raise InputError(
+                f"-{name} {', '.join(sorted(taken))} is set by hpcjobs itself",
+                where=where,
+                do="choose the node by --node; its time is in the runtime table"
+                if name == "l"
+                else "leave it out",
+            )
+
+
+def _ours(scheduler: str, name: str) -> str:
+    """The word of hpcjobs that this is, or that sbatch may take it for: it knows long options by
+    their beginning; empty if there is none.
+    """
+    for ours in OURS[scheduler].split():
+        if name == ours or (scheduler == "slurm" and len(ours) > 1 and ours.startswith(name)):
+            return ours
+    return ""
 
 
 def _check_trial(asked: Queueing, service: Service, max_samples: int | None) -> None:

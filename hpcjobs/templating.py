@@ -61,6 +61,7 @@ def script_templates(workspace: Workspace) -> jinja2.Environment:
     environment.filters["hms"] = format_duration
     environment.filters["comment"] = _comment
     environment.filters["directive"] = _directive
+    environment.filters["option"] = _option
     environment.globals["source"] = lambda name: loader.get_source(environment, name)[0].rstrip()
     return environment
 
@@ -93,6 +94,25 @@ def _directive(value: object, line: str, without: str = "") -> str:
             f"{printable(text)} cannot stand in a line `{line}`",
             expected=f"letters, digits and {allowed} only",
             do="move the workspace to a plain path, or rename what is named so",
+        )
+    return _Filled(text)
+
+
+def _option(value: object, line: str, words: int = 1, dash: bool = False) -> str:
+    """The value of an option that people give, if it can stand in a directive line.
+
+    It may be of several words, where the scheduler wants them so (`-pe smp 8`). Unless it may begin
+    with a `dash`, none of them does: it would be read as the next option.
+    """
+    text = str(value)
+    given = text.split(" ")
+    leads = not dash and any(word.startswith("-") for word in given)
+    if leads or len(given) > words or not all(map(_DIRECTIVE.fullmatch, given)):
+        raise InputError(
+            f"{printable(text)} cannot stand in a line `{line}`",
+            expected=f"{'one word' if words == 1 else f'at most {words} words'} of letters, digits "
+            f"and _ . / = : , @ % + - only{'' if dash else ', not beginning with -'}",
+            do="change the option of the service, of its node or of --scheduler-option",
         )
     return _Filled(text)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
@@ -98,14 +98,42 @@ class _LazyGroup(click.Group):
 @click.pass_context
 def group(ctx: click.Context, workspace: str | None, no_emoji: bool) -> None:
     """Submit, watch and aggregate language-model evaluations on clusters and GPU servers."""
+    from hpcjobs import commands
     from hpcjobs.cli.context import Context, can_show_emoji
 
+    commands.on_waiting = _tell_of_waiting()
     plain = no_emoji or os.environ.get("NO_EMOJI") or not can_show_emoji()
     ctx.obj = Context(workspace, emoji=not plain)
 
 
+def _tell_of_waiting() -> Callable[[str, float], None]:
+    """Says once of each program that it does not answer yet."""
+    told: set[str] = set()
+
+    def tell(program: str, seconds: float) -> None:
+        if program not in told:
+            told.add(program)
+            click.echo(f"{program} does not answer yet, waiting (at most {seconds:g} s)", err=True)
+
+    return tell
+
+
+def _open_closed_streams() -> None:
+    """After `>&-` what is printed goes nowhere, and no file of ours gets that number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.set_inheritable(opened, True)
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit with its code; every error for people is printed here, once."""
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -13,6 +14,8 @@ import click
 
 from hpcjobs.errors import InputError, printable
 from hpcjobs.workspace import Workspace, chosen_workspace
+
+_COMMANDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass
@@ -46,7 +49,13 @@ class Context:
 def print_json(value: Any) -> None:
     """`value` on standard output, for scripts."""
     ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(json.dumps(value, indent=2, ensure_ascii=ascii_only, default=_plain))
+    text = json.dumps(value, indent=2, ensure_ascii=ascii_only, default=_plain)
+    click.echo(harmless(text))
+
+
+def harmless(text: str) -> str:
+    """The text without what commands a terminal or turns text round: as escapes of JSON."""
+    return _COMMANDING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _plain(value: object) -> str:

@@ -216,6 +216,7 @@ def _of_task(
             if standing.task.key == key and standing.done and standing.attempt is not None:
                 attempt = workspace.attempt(standing.job.id, standing.attempt.number)
                 name = f"{evaluation.model} {evaluation.subdirectory}".rstrip()
+                name = printable(name)[1:-1]
                 label = f"{standing.job.id}-{standing.attempt.number:02d} ({name})"
                 run = next(run for run in standing.job.tasks if run.key == key)
                 found[label] = attempt / "results" / run.result_dir

@@ -13,7 +13,7 @@ from hpcjobs.cli.table import signed, word_of
 from hpcjobs.diagnosis.cause import Again, Kind
 from hpcjobs.diagnosis.diagnose import Diagnosis, Finding, Line
 from hpcjobs.diagnosis.text import shown
-from hpcjobs.errors import ExitCode, InputError
+from hpcjobs.errors import ExitCode, InputError, printable
 from hpcjobs.model import JobState, Verdict
 from hpcjobs.store import AttemptRecord, JobRecord
 
@@ -128,7 +128,9 @@ def _case(
 def _told(context: Context, case: _Case, lines: int) -> str:
     attempt, job = case.attempt, case.record.job
     state = signed(word_of(attempt), context.emoji)
-    head = f"{case.label}  {state}  {case.tasks}  {job.model}  {_why(case)}".rstrip()
+    head = (
+        f"{case.label}  {state}  {case.tasks}  {printable(job.model)[1:-1]}  {_why(case)}".rstrip()
+    )
     return "\n".join([head, *_indented(_findings(case, lines))])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hpcjobs.cli.chosen import chosen_scores, with_trials, write_new
-from hpcjobs.cli.context import Context, pass_context
+from hpcjobs.cli.context import Context, harmless, pass_context
 from hpcjobs.errors import ExitCode, InputError
 
 FORMATS = ("csv", "md", "latex", "json", "parquet")
@@ -64,7 +64,7 @@ def export(
     by_metric = (rows or ("metrics" if form in ("md", "latex") else "models")) == "metrics"
     data = tables.FORMATS[form](table, tables.MISSING[missing], by_metric)
     if output is None:
-        click.echo(data, nl=False)
+        click.echo(harmless(data.decode()), nl=False)
         return ExitCode.OK
     write_new(Path(output), data, overwrite)
     count = len(chosen.evaluations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import click
@@ -33,18 +34,32 @@ def init(directory: Path, templates: bool) -> int:
                 f"{defaults_root()}",
             )
     make_directory(directory)
-    with explained("write in", directory):
-        for name in names:
-            shutil.copytree(
-                defaults_root() / name,
-                directory / name,
-                ignore=shutil.ignore_patterns("__pycache__"),
-            )
-        shutil.copy(defaults_root() / ".env_template", directory / ".env_template")
-        if not (directory / ".gitignore").exists():
-            (directory / ".gitignore").write_text(_IGNORED)
+    with explained("write a workspace in", directory):
+        _write(directory, names)
     click.echo(f"a workspace is in {directory}; next:")
     click.echo(f"  cd {directory} && cp .env_template .env && chmod 600 .env   # and fill it in")
     click.echo("  edit conf/ and generation_settings/ (template.yaml explains the settings)")
     click.echo("  hpcjobs submit --service ... --node ... --model ORG/NAME --dry-run")
     return ExitCode.OK
+
+
+def _write(directory: Path, names: list[str]) -> None:
+    """Copy all under another name first, so that a full disk leaves nothing half written."""
+    with tempfile.TemporaryDirectory(prefix=".init.", dir=directory) as temporary:
+        for name in names:
+            copied = Path(temporary) / name
+            copied.mkdir()
+            for path in sorted((defaults_root() / name).rglob("*")):
+                if "__pycache__" in path.parts:
+                    continue
+                to = copied / path.relative_to(defaults_root() / name)
+                if path.is_dir():
+                    to.mkdir()
+                else:
+                    shutil.copy(path, to)
+        shutil.copy(defaults_root() / ".env_template", temporary)
+        (Path(temporary) / ".gitignore").write_text(_IGNORED)
+        for name in [*names, ".env_template"]:
+            (Path(temporary) / name).rename(directory / name)
+        if not (directory / ".gitignore").exists():
+            (Path(temporary) / ".gitignore").rename(directory / ".gitignore")

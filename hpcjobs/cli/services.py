@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcjobs.cli.context import Context, pass_context, print_json
+from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.table import table
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import ExitCode, HpcjobsError
@@ -99,8 +99,11 @@ def check(context: Context, names: tuple[str, ...]) -> int:
 
     Ends with 2 if one is wrong. Nothing is asked of a scheduler, and nothing is written.
     """
+    from hpcjobs.config.environment import read_personal_values
     from hpcjobs.config.services import read_service, service_names
 
+    for note in read_personal_values(context.workspace.env_file).warnings():
+        warn(note)
     wrong = 0
     for name in names or service_names(context.workspace):
         try:

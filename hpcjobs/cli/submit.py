@@ -16,7 +16,7 @@ from hpcjobs.cli.choices import (
 )
 from hpcjobs.cli.context import Context, interactive, pass_context, print_json, warn
 from hpcjobs.cli.table import signed
-from hpcjobs.errors import ExitCode, InputError
+from hpcjobs.errors import ExitCode, InputError, printable
 from hpcjobs.model import Attempt, Service
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def submit_planned(
             keys = ",".join(task.key for task in attempt.job.tasks)
             click.echo(
                 f"{signed('queue', context.emoji)}  {attempt.label}  {native_id}  "
-                f"{keys}  {attempt.job.model}"
+                f"{keys}  {printable(attempt.job.model)[1:-1]}"
             )
 
     outcome = submit_jobs(

@@ -18,7 +18,7 @@ from hpcjobs.cli.choices import (
 )
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.submit import confirmed, scripts_of, submit_planned
-from hpcjobs.errors import ExitCode, InputError
+from hpcjobs.errors import ExitCode, InputError, printable
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
@@ -223,7 +223,8 @@ def _leave_what_is_queued(assembly: Assembly) -> None:
             continue
         keys = ",".join(task.key for task in job.tasks)
         where = f"{other.job.service}/{other.job.node}"
-        text = f"left alone: {keys} of {job.model}: under way as {other.job.id} on {where}"
+        under_way = f"under way as {other.job.id} on {where}"
+        text = f"left alone: {keys} of {printable(job.model)[1:-1]}: {under_way}"
         click.echo(text, err=True)
     assembly.jobs[:] = kept
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import shlex
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class PersonalValues:
     placeholders: Mapping[str, str] = field(default_factory=dict)
     missing: dict[str, None] = field(default_factory=dict)
     """Names that `expand` wanted and did not find, in order."""
+    broken: Sequence[int] = ()
+    """Lines of the file that say nothing."""
 
     def get(self, name: str) -> str | None:
         """The value of `name`, or None if it is missing or left at its placeholder."""
@@ -105,14 +108,18 @@ class PersonalValues:
         )
 
     def warnings(self) -> list[str]:
-        """What is unwise about the `.env` file, for people."""
+        """What is wrong or unwise about the `.env` file, for people."""
+        found = [f"{self.path}:{line}: not NAME=value, so it is left out" for line in self.broken]
         try:
             mode = stat.S_IMODE(self.path.stat().st_mode)
         except OSError:
-            return []
+            return found
         if mode & 0o077:
-            return [f"{self.path} can be read by others (mode {mode:o}); do: chmod 600 {self.path}"]
-        return []
+            where = shlex.quote(str(self.path))
+            found.append(
+                f"{self.path} can be read by others (mode {mode:o}); do: chmod 600 {where}"
+            )
+        return found
 
 
 def is_secret(name: str) -> bool:
@@ -129,23 +136,35 @@ def read_personal_values(path: Path) -> PersonalValues:
     """
     # A key counts only if it is in the file, since that is where the job will look.
     outside = {name: value for name, value in os.environ.items() if not is_secret(name)}
-    placeholders = _dotenv(defaults_root() / ".env_template")
+    placeholders, _ = _dotenv(defaults_root() / ".env_template")
+    found, broken = _dotenv(path)
     built_in = {"HPCJOBS_ENVIRONMENT": sys.prefix}
-    return PersonalValues(path, {**built_in, **_dotenv(path), **outside}, placeholders)
+    values = {**built_in, **found, **outside}
+    return PersonalValues(path, values, placeholders, broken=broken)
 
 
-def _dotenv(path: Path) -> dict[str, str]:
+def _dotenv(path: Path) -> tuple[dict[str, str], list[int]]:
+    """Its values, and the lines that are none. Not by `dotenv_values`, which logs those itself,
+    without the file's name, each time that it reads.
+    """
     if not path.is_file():
-        return {}
-    from dotenv import dotenv_values  # here, since quick commands need no .env
+        return {}, []
+    from dotenv.parser import parse_stream  # here, since quick commands need no .env
 
     with explained("read", path):
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise InputError("not UTF-8", where=str(path)) from error
-    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
-    return {name: value for name, value in found.items() if value is not None}
+    found: dict[str, str | None] = {}
+    broken = []
+    for one in parse_stream(io.StringIO(text)):
+        if one.error:  # it counts from the blank lines before
+            said = one.original.string
+            broken.append(one.original.line + said[: -len(said.lstrip())].count("\n"))
+        elif one.key is not None:
+            found[one.key] = one.value
+    return {name: value for name, value in found.items() if value is not None}, broken
 
 
 def simple_value(path: Path, name: str) -> str | None:

@@ -37,6 +37,12 @@ def look_at_values(subject: Subject) -> Iterator[Check]:
     service = subject.service
     if service is None:
         return
+    for line in subject.personal.broken:
+        yield fail(
+            ".env values",
+            f"{subject.personal.path}:{line}: not NAME=value",
+            "write it as: NAME=value",
+        )
     wanted: dict[str, None] = {}
     for where, text in _texts(service):
         subject.personal.missing.clear()

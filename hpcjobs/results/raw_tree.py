@@ -49,7 +49,7 @@ def find_tree(root: Path, model: str) -> RawTree:
         StorageError: a directory cannot be listed.
     """
     parts = model.split("/")
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+    if not model.isprintable() or any(part in ("", ".", "..") for part in parts):
         raise InputError(
             f"the model name {printable(model)} is not allowed",
             where="--model",

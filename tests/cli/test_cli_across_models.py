@@ -208,6 +208,16 @@ def test_one_evaluation_is_no_comparison(run: Run, root: Path) -> None:
     assert "only one evaluation" in run("compare", MODELS[0], code=2)[1]
 
 
+@pytest.mark.parametrize("form", ["csv", "md", "json"])
+def test_a_name_cannot_command_the_terminal(root: Path, run: Run, form: str) -> None:
+    write_results(root, ["org/a\x1b]0;pwned\x07\x9b\u202eb"], 3, missing=0)
+    shown, _ = run("export", "--format", form)
+    assert not set("\x1b\x07\x9b\u202e") & set(shown)
+    assert "pwned" in shown
+    if form == "json":
+        assert json.loads(shown)[0]["model"] == "hosted_vllm/org/a\x1b]0;pwned\x07\x9b\u202eb"
+
+
 # ---- export --------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from hpcjobs import journal
+from hpcjobs import commands, journal
 from hpcjobs.cli import _COMMANDS, main
 from hpcjobs.config.services import read_service, service_names
 from hpcjobs.model import Job, TaskRun
@@ -729,3 +729,76 @@ def test_a_full_output_is_one_line_and_no_traceback(workspace: Path) -> None:
     assert done.returncode == 5
     assert "Traceback" not in done.stderr
     assert "cannot print: No space left on device" in done.stderr
+
+
+# ---- Names that would command the terminal, and files that others can read -----------------------
+
+
+def test_a_model_that_would_command_the_terminal_is_refused_and_shown_escaped(run: Run) -> None:
+    ended = run(*submit(ON_TSUBAME, "--dry-run", model="a/x\x1b]0;pwn\x07y"))
+    assert_one_message(ended)
+    assert r"--model: the model name 'a/x\x1b]0;pwn\x07y' is not allowed" in ended.err
+
+
+def test_submit_tells_that_others_can_read_the_keys(run: Run, workspace: Path) -> None:
+    (workspace / ".env").write_text("HF_TOKEN=hf_canary\nnot a value\n")
+    (workspace / ".env").chmod(0o644)
+    ended = run(*submit(ON_LOCAL, "--dry-run"))
+    assert ended.code == 0
+    assert ended.err.count(f"(mode 644); do: chmod 600 {workspace}/.env\n") == 1
+    assert ended.err.count(f"{workspace}/.env:2: ") == 1
+
+
+def test_each_program_that_is_awaited_is_told_of_once(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "on_waiting", None)
+    run("services", "list")
+    assert commands.on_waiting is not None
+    for program in ("qstat", "qsub", "qstat"):
+        commands.on_waiting(program, 60.0)
+    assert capsys.readouterr().err.splitlines() == [
+        "qstat does not answer yet, waiting (at most 60 s)",
+        "qsub does not answer yet, waiting (at most 60 s)",
+    ]
+
+
+# ---- What only a shell can do to a command: closed streams, a limit on files ---------------------
+
+
+def in_shell(command: str, here: Path) -> subprocess.CompletedProcess[str]:
+    program = shlex.join([sys.executable, "-m", "hpcjobs"])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        ["bash", "-c", command.replace("hpcjobs", program, 1)],
+        cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["status", "status --json", "tasks", "--help", "services list"])
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-"])
+def test_with_a_closed_output_a_command_does_its_work(
+    workspace: Path, command: str, closed: str
+) -> None:
+    ended = in_shell(f"hpcjobs -w . {command} {closed}", workspace)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_with_all_closed_a_mistake_has_its_exit_code_and_no_file_is_printed_into(
+    workspace: Path,
+) -> None:
+    assert in_shell("hpcjobs -w . statu <&- >&- 2>&-", workspace).returncode == 2
+    made = in_shell("hpcjobs init new <&- >&- 2>&-", workspace)
+    assert made.returncode == 0
+    for path in (workspace / "new" / "conf").rglob("*.yaml"):
+        shipped = defaults_root() / path.relative_to(workspace / "new")
+        assert path.read_bytes() == shipped.read_bytes()
+
+
+def test_init_that_cannot_write_all_leaves_nothing_and_can_be_given_again(workspace: Path) -> None:
+    ended = in_shell("ulimit -f 4; exec hpcjobs init new", workspace)  # no file above 4 KiB
+    assert ended.returncode == 5
+    assert ended.stderr.startswith("error: cannot write a workspace in new: File too large")
+    assert files(workspace / "new") == []
+    assert in_shell("hpcjobs init new", workspace).returncode == 0
+    assert list((workspace / "new").glob(".init*")) == []

@@ -34,6 +34,17 @@ def own_service(workspace: Path, name: str, old: str, new: str) -> None:
     (workspace / "conf" / "services" / f"{name}.yaml").write_text(text.replace(old, new))
 
 
+def test_what_is_wrong_in_the_env_file_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text("TSUBAME_GROUP=g\nno value\n")
+    (tmp_path / ".env").chmod(0o600)
+    with pytest.raises(SystemExit):
+        main(["-w", str(tmp_path), "services", "check", "tsubame", "local"])
+    told = capsys.readouterr().err
+    assert told == f"warning: {tmp_path}/.env:2: not NAME=value, so it is left out\n"
+
+
 def test_the_defaults_and_the_workspaces_own_are_listed(run: Run, tmp_path: Path) -> None:
     own_service(tmp_path, "ours", "title: a Slurm cluster (example)", "title: Our cluster")
     code, shown = run("list", "--json")

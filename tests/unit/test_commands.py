@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcjobs import commands
 from hpcjobs.commands import clean_environment, run
 from hpcjobs.errors import SchedulerUnavailableError
 from hpcjobs.processes import ProcessIdentity
@@ -45,6 +46,26 @@ def test_a_long_answer_on_both_channels_is_read_whole() -> None:
     script = "head -c 300000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2"
     result = run(["sh", "-c", script], timeout=20)
     assert (len(result.stdout), len(result.stderr)) == (300000, 300000)
+
+
+def test_a_person_is_told_that_an_answer_is_awaited_and_it_is_kept_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo, told = tmp_path / "fifo", []
+    os.mkfifo(fifo)
+    end = os.open(fifo, os.O_RDWR)
+
+    def tell(program: str, seconds: float) -> None:
+        told.append((program, seconds))
+        os.write(end, b"late\n")  # only now can the program end
+
+    monkeypatch.setattr(commands, "PATIENCE", 0.2)
+    monkeypatch.setattr(commands, "on_waiting", tell)
+    script = f"cat; echo early; read x < '{fifo}'; echo $x"
+    result = run(["sh", "-c", script], timeout=30, given="given\n")
+    os.close(end)
+    assert told == [("sh", 30)]
+    assert result.stdout == "given\nearly\nlate\n"
 
 
 def test_nobody_is_asked_for_input() -> None:

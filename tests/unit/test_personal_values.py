@@ -169,6 +169,19 @@ def test_a_file_that_others_can_read_is_warned_of(read: Read, mode: int) -> None
     assert f"chmod 600 {values.path}" in warning
 
 
+def test_a_broken_line_is_told_by_file_and_line_and_not_by_what_it_says(
+    read: Read, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = read("A=x\n\n# said\nB=y\n\n  this is-no value sk-secret\nC=z\n'\n")
+    values.path.chmod(0o600)
+    first, second = values.warnings()
+    assert first.startswith(f"{values.path}:6: ")
+    assert second.startswith(f"{values.path}:8: ")
+    assert "sk-secret" not in first
+    assert [values.get(name) for name in "ABC"] == ["x", "y", "z"]
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_file_of_ones_own_is_not(read: Read, mode: int) -> None:
     values = read("A=x\n")

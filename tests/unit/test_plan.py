@@ -225,6 +225,8 @@ def test_a_name_of_the_hub_is_a_model(model: str) -> None:
     [
         *("", "/", "/abs/path", "a/b/c", "org/", "/model", ".", "..", "../x", "org/..", "./x"),
         *(" x", "x ", "org/ x", "-x", "--help", "a\0b", "org/" + "x" * 197, "\udcff", "日" * 67),
+        *("a/x\x1b]0;pwn\x07y", "a/x\ny", "a/x\x7f", "a/\x9bx", "a/x\u202egpj", "a/\u2066x"),
+        *("a/x\u2028y", "a/x\u2029y", "a/x\u200by"),
     ],
 )
 def test_what_is_no_model_is_refused(model: str) -> None:

@@ -90,14 +90,63 @@ def test_a_trial_is_for_few_samples_where_there_are_trials() -> None:
         ("slurm", {"clusters": "other"}),
         ("slurm", {"array": "1-3"}),
         ("slurm", {"export": "ALL"}),
+        ("slurm", {"job-nam": "evil"}),
+        ("slurm", {"arr": "1-3"}),
+        ("slurm", {"outpu": "x"}),
+        ("slurm", {"chdi": "x"}),
+        ("slurm", {"parsab": ""}),
+        ("slurm", {"test-only": ""}),
+        ("slurm", {"uid": "other"}),
+        ("slurm", {"gid": "other"}),
+        ("slurm", {"nodes": "2"}),
+        ("slurm", {"tim": "1:00"}),
+        ("slurm", {"export-file": "x"}),
         ("pbs", {"J": "1-3"}),
         ("pbs", {"v": "HF_TOKEN=x"}),
         ("pbs", {"l": "ngpus=1,walltime=1:00"}),
         ("pbs", {"W": "group_list=g,depend=afterany:1"}),
+        ("pbs", {"W": "Job_Name=evil"}),
+        ("pbs", {"l": "WALLTIME=1:00"}),
+        ("pbs", {"W": "Resource_List.walltime=1:00"}),
+        ("pbs", {"hN": "evil"}),
+        ("pbs", {"u": "other"}),
         ("grid_engine", {"t": "1-3"}),
+        ("grid_engine", {"clear": ""}),
+        ("grid_engine", {"verify": ""}),
+        ("grid_engine", {"help": ""}),
+        ("grid_engine", {"now": "y"}),
+        ("grid_engine", {"inherit": ""}),
+        ("grid_engine", {"w": "v"}),
     ],
 )
 def test_a_service_file_may_not_set_them_either(scheduler: str, options: Mapping[str, str]) -> None:
     with pytest.raises(InputError) as caught:
         check_options(scheduler, options, (), where="FILE")
     assert caught.value.where == "FILE"
+
+
+SBATCH = (
+    "account acctg-freq batch bb bbf begin cluster-constraint comment constraint container "
+    "contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline "
+    "delay-boot dependency distribution exclude exclusive extra-node-info get-user-env gpu-bind "
+    "gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres gres-flags hint hold "
+    "ignore-pbs input kill-on-invalid-dep licenses mcs-label mem mem-bind mem-per-cpu mem-per-gpu "
+    "mincpus network nice no-kill nodefile nodelist ntasks ntasks-per-core ntasks-per-gpu "
+    "ntasks-per-node ntasks-per-socket overcommit oversubscribe partition power prefer priority "
+    "profile propagate qos quiet reboot signal sockets-per-node spread-job switches thread-spec "
+    "threads-per-core time-min tmp use-min-nodes verbose wait-all-nodes wckey"
+)
+"""All long options of sbatch 22.05 that hpcjobs does not write itself."""
+
+
+def test_every_other_option_of_the_schedulers_is_allowed() -> None:
+    check_options("slurm", dict.fromkeys(SBATCH.split(), "x"), (), where="FILE")
+    grid_engine = dict.fromkeys(["h", "hold_jid", "q", "pe", "P", "R", "binding", "notify"], "x")
+    check_options("grid_engine", {**grid_engine, "w": "e"}, (), where="FILE")
+    pbs = {**dict.fromkeys(["h", "a", "A", "c"], "x"), "W": "group_list=g", "l": "ncpus=4"}
+    check_options("pbs", pbs, (), where="FILE")
+
+
+def test_a_refused_abbreviation_is_explained() -> None:
+    with pytest.raises(InputError, match="job-name, which job-nam may be short for"):
+        check_options("slurm", {"job-nam": "x"}, (), where="FILE")

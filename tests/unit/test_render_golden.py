@@ -95,7 +95,9 @@ class Case:
             max_samples=self.samples,
         )
         settings = read_model_settings(defaults, self.model, self.settings)
-        (job,) = plan(request, self.model, settings, {})
+        plain = "".join(filter(str.isprintable, self.model))
+        (job,) = plan(request, plain, settings, {})
+        job = dataclasses.replace(job, model=self.model)  # it is quoted, though plan refuses it
         personal = PersonalValues(own.env_file, self.values)
         devices = tuple("01234567") if service.scheduler == "local" else ()
         renderer = Renderer(own, personal, service, request.provider, devices)
@@ -217,6 +219,44 @@ def test_a_path_that_a_directive_cannot_hold_is_refused(
     with pytest.raises(InputError, match=re.escape(f"cannot stand in a line `{line}`")) as caught:
         Case(service, node, root=root).render()
     assert "plain path" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("service", "node", "option", "value", "line"),
+    [
+        ("tsubame", "node_q", "pe", "smp 8", "#$ -pe smp 8"),
+        ("tsubame", "node_q", "binding", "set linear:4", "#$ -binding set linear:4"),
+        ("slurm", "gpu_1", "nice", "-10", "#SBATCH --nice=-10"),
+    ],
+)
+def test_an_option_of_several_words_or_below_zero_is_written(
+    service: str, node: str, option: str, value: str, line: str
+) -> None:
+    script = Case(service, node, queueing=Queueing(options={option: value})).render()
+    assert line in script.text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("service", "node", "option", "value"),
+    [
+        ("tsubame", "node_q", "pe", "smp 8 9"),
+        ("tsubame", "node_q", "pe", "smp -N"),
+        ("tsubame", "node_q", "pe", "smp  8"),
+        ("tsubame", "node_q", "pe", "smp\n#$ -N x"),
+        ("tsubame", "node_q", "q", "a b"),
+        ("tsubame", "node_q", "h", "-clear"),
+        ("abci", "rt_HG", "h", "-Nevil"),
+        ("abci", "rt_HG", "A", "a b"),
+        ("slurm", "gpu_1", "comment", "a b"),
+    ],
+)
+def test_an_option_that_a_directive_cannot_hold_is_told_as_one(
+    service: str, node: str, option: str, value: str
+) -> None:
+    with pytest.raises(InputError, match="cannot stand in a line") as caught:
+        Case(service, node, queueing=Queueing(options={option: value})).render()
+    assert "change the option" in str(caught.value)
+    assert "workspace" not in str(caught.value)
 
 
 def test_a_group_that_would_add_a_directive_is_refused() -> None:

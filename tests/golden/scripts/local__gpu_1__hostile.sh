@@ -1,16 +1,16 @@
 #!/bin/bash
-#HPCJOBS --name r1vrzcg-01_ja_gpqa_a-q-touch-pwned-touch-pwned
+#HPCJOBS --name avhm9yp-01_ja_gpqa_a-q-touch-pwned-touch-pwned
 #HPCJOBS --gpus 1
 #HPCJOBS --devices 0,1,2,3,4,5,6,7
 #HPCJOBS --output scheduler.out
 #HPCJOBS --walltime 00:30:00
 #HPCJOBS --grace 10
 #
-# hpcjobs r1vrzcg-01: org/a 'q" $(touch pwned) `touch pwned` \ *\n日本語 on local/gpu_1
+# hpcjobs avhm9yp-01: org/a 'q" $(touch pwned) `touch pwned` \ *\n日本語 on local/gpu_1
 #   ja_gpqa: lighteval swallow_gpqa_ja
 # This script is complete: read it, or submit it by hand, once, with
-#   mkdir -p '/work-area/a '"'"'q" $(touch pwned) `touch pwned` \ *\n日本語/jobs/r1vrzcg/01'
-#   /opt/hpcjobs/environment/bin/python -m hpcjobs.local submit '/work-area/a '"'"'q" $(touch pwned) `touch pwned` \ *\n日本語/jobs/r1vrzcg/01/job.sh'
+#   mkdir -p '/work-area/a '"'"'q" $(touch pwned) `touch pwned` \ *\n日本語/jobs/avhm9yp/01'
+#   /opt/hpcjobs/environment/bin/python -m hpcjobs.local submit '/work-area/a '"'"'q" $(touch pwned) `touch pwned` \ *\n日本語/jobs/avhm9yp/01/job.sh'
 # What it writes lies in that directory: job.log, server.log, a log a task, results/, and markers
 # (started, ready, task.*, signal, failure, exit_code) from which hpcjobs reads how it went.
 
@@ -19,7 +19,7 @@ set -u -o pipefail
 umask 027
 
 readonly attempt_dir='/work-area/a '"'"'q" $(touch pwned) `touch pwned` \ *
-日本語/jobs/r1vrzcg/01'
+日本語/jobs/avhm9yp/01'
 readonly env_file='/work-area/a '"'"'q" $(touch pwned) `touch pwned` \ *
 日本語/.env' # keys are read from here, never written elsewhere
 readonly deadline=1800 # seconds; the walltime is 1800
