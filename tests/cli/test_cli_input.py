@@ -662,6 +662,41 @@ def test_a_reader_who_has_seen_enough_is_no_error(workspace: Path, words: list[s
         assert (done.returncode, left) == (0, [])
 
 
+@pytest.mark.parametrize("streams", [("stdout",), ("stdout", "stderr")])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["wait", "abc1234"], 1),
+        (["wait", "abc1234", "--json"], 1),
+        (["aggregate"], 1),
+        (["wait", "nobody"], 2),
+        (["status", "nobody"], 2),
+        (["cancel", "abc"], 0),
+        (["services", "check"], 0),
+    ],
+)
+def test_a_reader_who_goes_away_does_not_change_what_a_command_does_and_says(
+    workspace: Path,
+    ended_jobs: tuple[str, ...],
+    words: list[str],
+    code: int,
+    streams: tuple[str, ...],
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hpcjobs", "-w", str(workspace), *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=60,
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            | dict.fromkeys(streams, writing),
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == code
+
+
 def test_signs_that_the_terminal_cannot_show_are_no_error(
     workspace: Path, ended_jobs: tuple[str, ...]
 ) -> None:
