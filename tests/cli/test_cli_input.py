@@ -617,7 +617,8 @@ def test_what_is_printed_for_scripts_can_be_parsed(
         ("tasks",): 0,
         ("tasks", "ja"): 0,
         ("status",): 0,
-        ("wait",): 1,
+        ("wait",): 0,
+        ("wait", "abc"): 1,
         ("wait", "abc", "--timeout", "0"): 1,
         ("aggregate",): 1,
         ("cancel", "--all"): 0,
@@ -754,6 +755,46 @@ def test_what_cannot_be_reached_can_be_given_up(run: Run, workspace: Path) -> No
     assert "❔ unknown" in run("status").out
     assert run("cancel", key, "--forget").code == 0
     assert "given up by hand" in run("status").out
+
+
+def elsewhere(workspace: Path, key: str) -> None:
+    """A job that was submitted on another machine."""
+    events = [
+        journal.event(journal.PLANNED, 1.0, key, spec=job_to_json(job(key))),
+        journal.event(journal.SUBMITTING, 1.0, key, 1, name=f"{key}-01_x", place="gone:/q"),
+        journal.event(journal.SUBMITTED, 1.0, key, 1, native_id="1"),
+    ]
+    journal.append(Workspace(workspace).journal, events)
+
+
+def test_wait_is_not_about_what_ended_and_was_seen_before(
+    run: Run, ended_jobs: tuple[str, ...]
+) -> None:
+    assert run("wait") == (0, "no job is under way\n", "")
+    assert json.loads(run("wait", "--json").out) == {"jobs": []}
+    assert run("wait", "abc").code == 1
+
+
+@pytest.mark.parametrize("words", [(), ("xyz",)])
+def test_what_can_only_be_asked_for_elsewhere_is_not_waited_for(
+    run: Run, workspace: Path, ended_jobs: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    elsewhere(workspace, "xyz1234")
+    ended = run("wait", *words)
+    assert ended.code == 3
+    assert "warning: not waited for: xyz1234: it can be asked for only at gone:/q" in ended.err
+    assert "hpcjobs cancel xyz1234 --forget" in ended.err
+    assert ended.err.endswith("not finished yet\n")
+
+
+def test_what_ended_and_nobody_has_seen_yet_is_told_by_wait(run: Run, workspace: Path) -> None:
+    elsewhere(workspace, "xyz1234")
+    directory = workspace / "jobs" / "xyz1234" / "01"
+    directory.mkdir(parents=True)
+    (directory / "exit_code").write_text("7 2026-01-01T00:00:00Z\n")
+    ended = run("wait")
+    assert ended.code == 1
+    assert "xyz1234-01" in ended.out
 
 
 def test_a_full_output_is_one_line_and_no_traceback(workspace: Path) -> None:

@@ -482,7 +482,7 @@ def test_a_cancellation_that_nobody_answers_is_told(quick: CommandLine, how: str
     assert done.returncode in ((0, 1) if how == "garbage" else (1,))
     assert "warning: " in done.stderr
     quick.run("cancel", "--all", "--yes")
-    quick.run("wait", code=1)
+    quick.run("wait", code=None)  # 1 if they end while it waits
     assert {one["state"] for one in quick.status().values()} == {"CANCELLED"}
 
 
