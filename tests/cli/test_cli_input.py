@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -795,6 +796,29 @@ def test_what_ended_and_nobody_has_seen_yet_is_told_by_wait(run: Run, workspace:
     ended = run("wait")
     assert ended.code == 1
     assert "xyz1234-01" in ended.out
+
+
+def test_a_free_trial_that_failed_does_not_come_back_as_a_job_that_is_paid_for(
+    run: Run, workspace: Path
+) -> None:
+    key = "trial12"
+    trial = dataclasses.replace(job(key), max_samples=2, trial=True)
+    events = [
+        journal.event(journal.PLANNED, 1.0, key, spec=job_to_json(trial)),
+        journal.event(journal.SUBMITTING, 1.0, key, 1, name=f"{key}-01_x", place="nowhere"),
+        journal.event(journal.ENDED, 1.0, key, 1, state="FAILED", reason="TIMEOUT"),
+    ]
+    journal.append(Workspace(workspace).journal, events)
+    ended = run("aggregate", "--check")
+    assert ended.code == 1
+    command = (
+        "hpcjobs submit --service local --node cpu --provider llamacpp --model hpcjobs/tiny-demo "
+        "--tasks demo_sums --settings demo --max-samples 2 --trial"
+    )
+    assert ended.out.splitlines()[-1] == f"a free trial run, not in missing.csv: {command}"
+    assert len(Path("missing.csv").read_text().splitlines()) == 2  # the comment and the header
+    (gap,) = json.loads(run("aggregate", "--check", "--json").out)["gaps"]
+    assert (gap["state"], gap["trial"]) == ("failed", True)
 
 
 def test_a_full_output_is_one_line_and_no_traceback(workspace: Path) -> None:
