@@ -83,6 +83,10 @@ class LockedError(HpcjobsError):
     exit_code = ExitCode.LOCKED
 
 
+LISTED = 12
+"""More names are not listed in a message."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like `name`, or None if none is near."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.55)
@@ -92,13 +96,19 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def unknown(
     kind: str, name: str, known: Iterable[str], *, where: str | None = None, do: str | None = None
 ) -> InputError:
-    """The error for a name that is not among `known`, listing what there is."""
+    """The error for a name that is not among `known`, listing what there is: if that is much, only
+    what is nearest.
+    """
     names = sorted(known)
-    shown = ", ".join(names) if names else "none is defined"
+    expected = f"one of: {', '.join(names) if names else 'none is defined'}"
+    if len(names) > LISTED:
+        near = difflib.get_close_matches(name, names, n=LISTED, cutoff=0.3)
+        shown = list(dict.fromkeys([*near, *names]))[:LISTED]
+        expected = f"one of {len(names)}, such as: {', '.join(shown)}"
     return InputError(
         f"unknown {kind} {printable(name)}",
         where=where,
-        expected=f"one of: {shown}",
+        expected=expected,
         nearest=nearest(name, names),
         do=do,
     )

@@ -62,18 +62,18 @@ def replacing(path: Path) -> Iterator[TextIO]:
     with explained("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="")
     try:
-        with os.fdopen(
-            descriptor, "w", encoding="utf-8", errors="backslashreplace", newline=""
-        ) as file:
-            yield file
-            with explained("write", path):
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644 & ~_umask())
+        yield file
         with explained("write", path):
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644 & ~_umask())
+            file.close()
             Path(temporary).replace(path)
     except BaseException:
+        with contextlib.suppress(OSError):  # it would try to write again, and say less
+            file.close()
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from hpcjobs import __version__
+from hpcjobs.cli.output import ONLY_SHOW, go_on_unheard, throw_away
 from hpcjobs.errors import ExitCode, HpcjobsError
 
 _COMMANDS = {
@@ -70,13 +71,15 @@ class _LazyGroup(click.Group):
             from hpcjobs.errors import unknown
 
             raise unknown("command", args[0], _COMMANDS, do="see: hpcjobs --help")
+        if args and args[0] not in ONLY_SHOW:
+            go_on_unheard("stdout")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # `| head` has seen enough; click would call that a failure
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            throw_away(sys.stdout.fileno())
             return ExitCode.OK
 
 
@@ -136,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # a name that the terminal cannot show is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
+    go_on_unheard("stderr")
     try:
         code = group.main(arguments, standalone_mode=False)
         sys.stdout.flush()
@@ -147,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = ExitCode.USAGE
     except OSError as error:  # what we read and write is explained where it is; this is the output
         click.echo(f"error: cannot print: {error.strerror or error}", err=True)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        throw_away(sys.stdout.fileno())
         code = ExitCode.STORAGE
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

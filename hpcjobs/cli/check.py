@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ def check_gaps(
 ) -> int:
     """List the gaps, and write those that can be submitted.
 
-    Ends with 0 if there is none, 1 if something is to be submitted, 3 if all is under way.
+    Ends with 0 if there is none, 1 if something is to be submitted, 3 if all is under way. A free
+    trial run is not written: its row would be submitted as a job that is paid for.
     """
     from hpcjobs.cli.aggregate import require_known
     from hpcjobs.config.groups import read_task_table, select
@@ -58,7 +60,7 @@ def check_gaps(
             wanted_tasks(found, one) if chosen is None else chosen,
         )
     ]
-    rows = [gap.row for gap in gaps if gap.state != UNDER_WAY]
+    rows = [gap.row for gap in gaps if gap.in_table]
     _write(path, gaps)
     if as_json:
         print_json(
@@ -69,7 +71,7 @@ def check_gaps(
         _show(path, gaps, len(rows))
     for warning in view.warnings:
         warn(warning)
-    if rows:
+    if any(gap.state != UNDER_WAY for gap in gaps):
         return ExitCode.SOME_FAILED
     return ExitCode.NOT_FINISHED if gaps else ExitCode.OK
 
@@ -94,13 +96,12 @@ def _require_free(path: Path) -> None:
 def _write(path: Path, gaps: list[Gap]) -> None:
     from hpcjobs.config.submissions import as_table
     from hpcjobs.files import write_atomic
-    from hpcjobs.results.gaps import UNDER_WAY
 
-    write_atomic(path, as_table(gap.row for gap in gaps if gap.state != UNDER_WAY))
+    write_atomic(path, as_table(gap.row for gap in gaps if gap.in_table))
 
 
 def _show(path: Path, gaps: list[Gap], rows: int) -> None:
-    from hpcjobs.results.gaps import SUSPECT
+    from hpcjobs.results.gaps import SUSPECT, UNDER_WAY
 
     if not gaps:
         click.echo("nothing is missing")
@@ -114,12 +115,30 @@ def _show(path: Path, gaps: list[Gap], rows: int) -> None:
         again = any(gap.state == SUSPECT for gap in gaps)
         option = " (with --again, what is suspect too)" if again else ""
         click.echo(f"edit {path}, then: hpcjobs submit --from {path}{option}")
+    for gap in gaps:
+        if gap.trial and gap.state != UNDER_WAY:
+            click.echo(f"a free trial run, not in {path}: {_trial(gap)}")
+
+
+def _trial(gap: Gap) -> str:
+    """The command that makes the same trial run."""
+    from hpcjobs.results.gaps import SUSPECT
+
+    row = gap.row
+    options = {
+        "--service": row.service, "--node": row.node, "--provider": row.provider,
+        "--model": row.model, "--tasks": row.task, "--settings": row.settings,
+        "--max-samples": str(row.max_samples or ""),
+    }  # fmt: skip
+    words = [word for name, value in options.items() if value for word in (name, value)]
+    return f"hpcjobs submit {shlex.join(words)} --trial" + " --again" * (gap.state == SUSPECT)
 
 
 def _as_json(gap: Gap) -> dict[str, Any]:
     row = gap.row
     return {
         "state": gap.state,
+        "trial": gap.trial,
         "model": row.model,
         "task": row.task,
         "service": row.service,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -157,30 +157,42 @@ def show_plan(service: Service, attempts: list[Attempt], left_alone: int) -> Non
         click.echo(line)
 
 
-def show_scripts(assembly: Assembly, scripts: list[Script], as_json: bool) -> None:
-    """All scripts in full, and the commands that would submit them."""
+def show_scripts(
+    assembly: Assembly, scripts: list[Script], as_json: bool, left_alone: Collection[str] = ()
+) -> None:
+    """All scripts in full, and the commands that would submit them; not those left alone (ids)."""
     warn_of_missing(assembly)
     service = assembly.service
     if as_json:
-        print_json(scripts_json(service, scripts))
+        print_json(scripts_json(service, scripts, left_alone))
         return
     for script in scripts:
         click.echo(f"==> {script.path}")
         click.echo(script.text)
     for script in scripts:
-        click.echo(f"would run: {script.command}")
-    show_plan(service, [script.attempt for script in scripts], 0)
+        job = script.attempt.job
+        if job.id in left_alone:
+            keys = ",".join(task.key for task in job.tasks)
+            click.echo(f"left alone, in the queue or done already: {job.id}  {keys}  {job.model}")
+        else:
+            click.echo(f"would run: {script.command}")
+    chosen = [script.attempt for script in scripts if script.attempt.job.id not in left_alone]
+    show_plan(service, chosen, len(scripts) - len(chosen))
 
 
-def scripts_json(service: Service, scripts: list[Script]) -> dict[str, Any]:
-    """Scripts and their price as plain values, for `--json`."""
+def scripts_json(
+    service: Service, scripts: list[Script], left_alone: Collection[str] = ()
+) -> dict[str, Any]:
+    """Scripts, and the price of those not left alone, as plain values, for `--json`."""
     from hpcjobs.cli.prices import total_json
 
+    jobs = [script.attempt.job for script in scripts]
     return {
-        "price": total_json(service, [script.attempt.job for script in scripts]),
+        "price": total_json(service, [job for job in jobs if job.id not in left_alone]),
         "jobs": [
             {
                 **job_json(script.attempt.job, service),
+                "left_alone": script.attempt.job.id in left_alone,
                 "attempt": script.attempt.number,
                 "name": script.name,
                 "path": str(script.path),

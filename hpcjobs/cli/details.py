@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcjobs.cli.context import Context, interactive, pass_context, print_json
-from hpcjobs.errors import ExitCode, InputError, printable
+from hpcjobs.errors import ExitCode, InputError, printable, unknown
 
 if TYPE_CHECKING:
     from hpcjobs.results.samples import Sample, SampleFile
@@ -157,6 +157,8 @@ def _files(
     store = load(workspace.journal)
     tasks = {task.key for record in store.jobs.values() for task in record.job.tasks}
     if what not in tasks:
+        if os.sep not in what:
+            _require_known(workspace, store, tasks, what)
         _refuse({"--model": model, "--settings": settings}, "a task, which is a key")
     if what not in tasks or attempt is not None:
         if what in tasks:
@@ -199,6 +201,30 @@ def _directory(workspace: Workspace, store: Store, what: str, attempt: int | Non
             expected=f"one of: {', '.join(map(str, numbers)) or 'none was submitted'}",
         )
     return workspace.attempt(record.job.id, number) / "results"
+
+
+def _require_known(workspace: Workspace, store: Store, tasks: set[str], what: str) -> None:
+    """Refuse what is no submitted task if it is not the beginning of a job's id either.
+
+    Raises:
+        InputError: so it is.
+    """
+    from hpcjobs.config.groups import read_task_table
+
+    beginning = what.strip().lower().partition("-")[0]
+    if beginning and any(key.startswith(beginning) for key in store.jobs):
+        return
+    if what in read_task_table(workspace)[0]:
+        raise InputError(
+            f"no job of the task {what} was submitted",
+            do="see what was with: hpcjobs status --all",
+        )
+    raise unknown(
+        "task or job",
+        what,
+        {*tasks, *store.jobs},
+        do="see them with: hpcjobs status --all; a directory is given as DIR/",
+    )
 
 
 def _of_task(
@@ -332,9 +358,10 @@ def _write(path: Path, samples: Iterable[Sample], metrics: list[str]) -> int:
                     writer.writerow(_cell(value) for value in row.values())
             count += 1
         if not count and path.suffix == ".csv":
-            writer.writerow(
-                ("task", "id", "metric", "score", "prompt", "answers", "gold", "scores")
-            )
+            with explained("write", path):
+                writer.writerow(
+                    ("task", "id", "metric", "score", "prompt", "answers", "gold", "scores")
+                )
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -14,9 +15,9 @@ from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
 from hpcjobs.cli.table import signed, table, word_of
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import ExitCode, unknown
+from hpcjobs.errors import ExitCode, HpcjobsError, unknown
 from hpcjobs.model import JobState
-from hpcjobs.store import JobRecord
+from hpcjobs.store import AttemptRecord, JobRecord
 from hpcjobs.workspace import Workspace
 
 
@@ -79,22 +80,32 @@ def status(
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @pass_context
 def wait(context: Context, jobs: tuple[str, ...], timeout: float | None, as_json: bool) -> int:
-    """Wait until the jobs have ended (all, or those named).
+    """Wait until jobs have ended: those named, else those that are not known to have ended.
 
-    Ends with 0 if all succeeded, 1 if one did not or is suspect, 3 if time ran out. It may be
-    interrupted and given again: the jobs do not depend on it.
+    Ends with 0 if all of them succeeded, 1 if one did not or is suspect, 3 if time ran out or what
+    is left cannot be asked for from here. What ended and was seen before, well or not, is not
+    waited for. It may be interrupted and given again: the jobs do not depend on it.
     """
-    return wait_for(context, list(jobs), timeout, as_json)
+    if jobs:
+        return wait_for(context, list(jobs), timeout, as_json)
+    from hpcjobs.store import load
+
+    # as recorded: what has ended meanwhile, and nobody has seen, is told
+    active = [key for key, record in load(context.workspace.journal).jobs.items() if record.active]
+    if not active and not as_json:
+        click.echo("no job is under way")
+    return wait_for(context, active, timeout, as_json)
 
 
 def wait_for(context: Context, jobs: list[str], timeout: float | None, as_json: bool) -> int:
-    """Wait for jobs and tell each change; the exit code."""
+    """Wait for these jobs, of which there may be none, and tell each change; the exit code."""
     end = None if timeout is None else time.monotonic() + timeout
     told: dict[str, tuple[JobState, str]] = {}
     warned: set[str] = set()
     while True:
         view = _refreshed(context)
-        records = _chosen(view.store, tuple(jobs), ())
+        records = named(view.store, jobs)
+        jobs = [record.job.id for record in records]  # a beginning may soon be that of two
         for record in records:
             _tell(context, record, told, as_json)
         for warning in view.warnings:
@@ -102,7 +113,16 @@ def wait_for(context: Context, jobs: list[str], timeout: float | None, as_json: 
                 warned.add(warning)
                 warn(warning)
         notify_ends(context, view.store)
-        if not any(record.active for record in records):
+        active = [record for record in records if record.active]
+        elsewhere = _elsewhere(context.workspace, active) if active else []
+        for record in elsewhere:
+            if record.job.id not in warned:
+                warned.add(record.job.id)
+                warn(
+                    f"not waited for: {record.job.id}: {detail(record)}; "
+                    f"wait there, or give it up: hpcjobs cancel {record.job.id} --forget"
+                )
+        if len(elsewhere) == len(active):
             break
         if end is not None and time.monotonic() >= end:
             break
@@ -117,6 +137,33 @@ def wait_for(context: Context, jobs: list[str], timeout: float | None, as_json: 
         for record in records
     )
     return ExitCode.OK if good else ExitCode.SOME_FAILED
+
+
+def _elsewhere(workspace: Workspace, records: list[JobRecord]) -> list[JobRecord]:
+    """Those whose unfinished attempts can all be asked for at another place only."""
+    from hpcjobs.config.services import read_service
+    from hpcjobs.markers import read_markers
+    from hpcjobs.place import place, reachable
+    from hpcjobs.schedulers import live
+
+    here: dict[str, str] = {}
+    for name in {record.job.service for record in records}:
+        # else the view has warned of it, and it may be mended while one waits
+        with contextlib.suppress(HpcjobsError):
+            here[name] = place(live(read_service(workspace, name).scheduler))
+
+    def gone(record: JobRecord, attempt: AttemptRecord) -> bool:
+        if reachable(attempt.place, here[record.job.service]):
+            return False
+        markers = read_markers(workspace.attempt(record.job.id, attempt.number))
+        return markers.exit_code is None  # else it is judged without its scheduler
+
+    return [
+        record
+        for record in records
+        if record.job.service in here
+        and all(gone(record, attempt) for attempt in record.attempts if not attempt.state.final)
+    ]
 
 
 def _tell(

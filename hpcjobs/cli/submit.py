@@ -91,7 +91,8 @@ def submit(
         warn(note)
     if dry_run:
         pretend_gpus(assembly)
-        show_scripts(assembly, scripts_of(assembly, again, every=True), as_json)
+        scripts = scripts_of(assembly, again, every=True)
+        show_scripts(assembly, scripts, as_json, left_alone(assembly, again))
         return ExitCode.OK
     live(assembly.service.scheduler)
     assembly.require_ready()
@@ -102,8 +103,8 @@ def submit(
         assembly = assembled(context, options)
         scripts = scripts_of(assembly, again)
     if not as_json:
-        left_alone = len(assembly.jobs) - len(scripts)
-        show_plan(assembly.service, [script.attempt for script in scripts], left_alone)
+        others = len(assembly.jobs) - len(scripts)
+        show_plan(assembly.service, [script.attempt for script in scripts], others)
     if scripts and not yes and not confirmed(len(scripts), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED
@@ -124,6 +125,15 @@ def scripts_of(assembly: Assembly, again: bool, every: bool = False) -> list[Scr
     chosen = [job for job in assembly.jobs if every or wanted(records.get(job.id), again)]
     attempts = [next_attempt(assembly.workspace, records.get(job.id), job) for job in chosen]
     return [assembly.renderer.render(attempt) for attempt in attempts]
+
+
+def left_alone(assembly: Assembly, again: bool) -> set[str]:
+    """The ids of the jobs that would not be submitted: in the queue or done already."""
+    from hpcjobs.store import load
+    from hpcjobs.submit import wanted
+
+    records = load(assembly.workspace.journal).jobs
+    return {job.id for job in assembly.jobs if not wanted(records.get(job.id), again)}
 
 
 def confirmed(count: int, as_json: bool) -> bool:

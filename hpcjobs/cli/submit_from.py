@@ -17,7 +17,7 @@ from hpcjobs.cli.choices import (
     with_choices,
 )
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
-from hpcjobs.cli.submit import confirmed, scripts_of, submit_planned
+from hpcjobs.cli.submit import confirmed, left_alone, scripts_of, submit_planned
 from hpcjobs.errors import ExitCode, InputError, printable
 
 if TYPE_CHECKING:
@@ -210,12 +210,12 @@ def _with_walltimes(assembly: Assembly, rows: list[Submission]) -> list[Job]:
     return jobs
 
 
-def _leave_what_is_queued(assembly: Assembly) -> None:
-    """Take out what another job, on another node or service, is evaluating at this time."""
+def _leave_what_is_queued(assembly: Assembly) -> set[str]:
+    """Take out what another job, on another node or service, is evaluating; the ids of that."""
     from hpcjobs.store import load
 
     store = load(assembly.workspace.journal)
-    kept = []
+    kept, taken_out = [], set()
     for job in assembly.jobs:
         other = _under_way(store, job)
         if other is None:
@@ -226,7 +226,9 @@ def _leave_what_is_queued(assembly: Assembly) -> None:
         under_way = f"under way as {other.job.id} on {where}"
         text = f"left alone: {keys} of {printable(job.model)[1:-1]}: {under_way}"
         click.echo(text, err=True)
+        taken_out.add(job.id)
     assembly.jobs[:] = kept
+    return taken_out
 
 
 def _under_way(store: Store, job: Job) -> JobRecord | None:
@@ -247,10 +249,11 @@ def _show_all(assemblies: list[Assembly], again: bool, as_json: bool) -> None:
     for assembly in assemblies:
         pretend_gpus(assembly)
         scripts = scripts_of(assembly, again, every=True)
+        alone = left_alone(assembly, again) | _leave_what_is_queued(assembly)
         if as_json:
-            shown.append(scripts_json(assembly.service, scripts))
+            shown.append(scripts_json(assembly.service, scripts, alone))
         else:
-            show_scripts(assembly, scripts, as_json=False)
+            show_scripts(assembly, scripts, as_json=False, left_alone=alone)
     if as_json:
         print_json({"groups": shown})
     elif not assemblies:

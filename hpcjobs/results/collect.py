@@ -51,7 +51,7 @@ class Standing:
     finished: bool = True
     """Whether nothing is under way that may still change it."""
     why: str = ""
-    """Why it is not done."""
+    """Why it is not done, or is not finished though it is done."""
     stale: bool = False
     """It was made under other settings than those submitted last."""
     files: tuple[ResultFile, ...] = ()
@@ -122,7 +122,12 @@ def _standing(
 ) -> Standing:
     """Where a task stands, given its jobs in the order of their submission."""
     newest, task = entries[-1]
-    standing = Standing(task, newest.job, newest.last, finished=not newest.active)
+    active = [
+        record
+        for record, earlier in entries
+        if record.active and earlier == task and _settings(record.job) == _settings(newest.job)
+    ]
+    standing = Standing(task, newest.job, newest.last, finished=not active)
     if _settings(newest.job) != _settings(latest):
         standing.stale = True
         standing.why = (
@@ -147,6 +152,7 @@ def _standing(
             if judgement.trust is Trust.DONE:
                 standing.job, standing.attempt = job, attempt
                 standing.done, standing.files, standing.doubt = True, found.files, None
+                standing.why = f"done, and under way again: {_why(active[-1])}" if active else ""
                 return standing
             if judgement.trust is Trust.FAILED:
                 standing.why = judgement.why
@@ -157,7 +163,7 @@ def _standing(
         standing.done, standing.why = accept_suspect, f"suspect: {standing.doubt.why}"
         standing.files = standing.files if accept_suspect else ()
         return standing
-    standing.why = standing.why or _why(newest)
+    standing.why = standing.why or _why(active[-1] if active else newest)
     return standing
 
 

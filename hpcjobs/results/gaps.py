@@ -37,6 +37,14 @@ class Gap:
 
     state: str
     row: Submission
+    trial: bool = False
+    """It was a free trial run. A table of what is to be submitted says nothing of that: the same
+    row would be a job that is paid for."""
+
+    @property
+    def in_table(self) -> bool:
+        """Whether it goes into the table of what is to be submitted."""
+        return self.state != UNDER_WAY and not self.trial
 
 
 def wanted_tasks(found: Sequence[Collected], one: Collected) -> list[str]:
@@ -65,7 +73,8 @@ def find_gaps(
         wanted: keys of tasks.
     """
     standings = {one.task.key: one for one in collected.standings}
-    latest = max(collected.standings, key=_submitted).job
+    paid = [one for one in collected.standings if not one.job.trial]
+    latest = max(paid or collected.standings, key=_submitted).job
     gaps = []
     for key in wanted:
         standing = standings.get(key)
@@ -140,7 +149,7 @@ def _gap(state: str, why: str, job: Job, key: str) -> Gap:
         state=state,
         why=why,
     )
-    return Gap(state, row)
+    return Gap(state, row, job.trial)
 
 
 def _submitted(standing: Standing) -> float:

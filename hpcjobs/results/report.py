@@ -39,11 +39,12 @@ def as_document(
 ) -> dict[str, Any]:
     """The whole content of aggregated_results.json.
 
-    It is complete if every task that was submitted is done and every value made of them is there.
+    It is complete if every task that was submitted is done, every value made of them is there, and
+    nothing is under way that may change one.
     """
     document = as_json(result, collected.evaluation.name)
     asked_for = [one.name for one in _asked_for(table, collected) if one.name in result.values]
-    waiting = [one for one in collected.standings if not one.done and not one.finished]
+    waiting = [one for one in collected.standings if not one.finished]
     failed = [one for one in collected.standings if not (one.done or one.suspect) and one.finished]
     doubts = {one.task.key: one.doubt for one in collected.standings if one.doubt is not None}
     suspect = [one.task.key for one in collected.standings if one.suspect]

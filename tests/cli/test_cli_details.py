@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -175,6 +176,28 @@ def test_what_breaks_on_the_way_leaves_the_old_file(details: Command, tmp_path: 
     assert sorted(one.name for one in tmp_path.iterdir()) == ["a.jsonl", "raw"]
 
 
+@pytest.mark.parametrize("name", ["d.csv", "d.jsonl"])
+def test_a_file_that_cannot_be_written_whole_is_named(tmp_path: Path, name: str) -> None:
+    leave(tmp_path, "abcdefg")
+    (tmp_path / name).write_text("as it was")
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "hpcjobs", "-w", ".", "details", "sums", "--output", name],
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+    )
+    assert done.returncode == 5
+    assert done.stderr == f"error: cannot write {name}: File too large\n"
+    assert (tmp_path / name).read_text() == "as it was"
+    assert not list(tmp_path.glob(f".{name}*"))
+
+
 def test_a_task_with_several_results_asks_which(details: Command, tmp_path: Path) -> None:
     leave(tmp_path, "abcdefg")
     leave(tmp_path, "bcdefgh", "org/n")
@@ -189,7 +212,12 @@ def test_a_task_with_several_results_asks_which(details: Command, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nothing"], "unknown job 'nothing'"),
+        (["nothing"], "unknown task or job 'nothing'\n  expected: one of: abcdefg, sums\n"),
+        (["sumz"], "did you mean: sums"),
+        (["sumz", "--model", "org/m"], "did you mean: sums"),
+        (["abcdefh"], "did you mean: abcdefg"),
+        ([""], "unknown task or job ''"),
+        (["ja_mmlu"], "no job of the task ja_mmlu was submitted"),
         (["no/where"], "no such directory: no/where"),
         (["abc", "--attempt", "2"], "has no attempt 2"),
         (["sums", "--attempt", "1"], "--attempt goes with a job"),

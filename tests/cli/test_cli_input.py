@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -617,7 +618,8 @@ def test_what_is_printed_for_scripts_can_be_parsed(
         ("tasks",): 0,
         ("tasks", "ja"): 0,
         ("status",): 0,
-        ("wait",): 1,
+        ("wait",): 0,
+        ("wait", "abc"): 1,
         ("wait", "abc", "--timeout", "0"): 1,
         ("aggregate",): 1,
         ("cancel", "--all"): 0,
@@ -660,6 +662,41 @@ def test_a_reader_who_has_seen_enough_is_no_error(workspace: Path, words: list[s
         done = shell(f"{command} | {reader}")
         left = [one for one in done.stderr.splitlines() if not one.startswith("warning: ")]
         assert (done.returncode, left) == (0, [])
+
+
+@pytest.mark.parametrize("streams", [("stdout",), ("stdout", "stderr")])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["wait", "abc1234"], 1),
+        (["wait", "abc1234", "--json"], 1),
+        (["aggregate"], 1),
+        (["wait", "nobody"], 2),
+        (["status", "nobody"], 2),
+        (["cancel", "abc"], 0),
+        (["services", "check"], 0),
+    ],
+)
+def test_a_reader_who_goes_away_does_not_change_what_a_command_does_and_says(
+    workspace: Path,
+    ended_jobs: tuple[str, ...],
+    words: list[str],
+    code: int,
+    streams: tuple[str, ...],
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hpcjobs", "-w", str(workspace), *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=60,
+            **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            | dict.fromkeys(streams, writing),
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == code
 
 
 def test_signs_that_the_terminal_cannot_show_are_no_error(
@@ -719,6 +756,69 @@ def test_what_cannot_be_reached_can_be_given_up(run: Run, workspace: Path) -> No
     assert "❔ unknown" in run("status").out
     assert run("cancel", key, "--forget").code == 0
     assert "given up by hand" in run("status").out
+
+
+def elsewhere(workspace: Path, key: str) -> None:
+    """A job that was submitted on another machine."""
+    events = [
+        journal.event(journal.PLANNED, 1.0, key, spec=job_to_json(job(key))),
+        journal.event(journal.SUBMITTING, 1.0, key, 1, name=f"{key}-01_x", place="gone:/q"),
+        journal.event(journal.SUBMITTED, 1.0, key, 1, native_id="1"),
+    ]
+    journal.append(Workspace(workspace).journal, events)
+
+
+def test_wait_is_not_about_what_ended_and_was_seen_before(
+    run: Run, ended_jobs: tuple[str, ...]
+) -> None:
+    assert run("wait") == (0, "no job is under way\n", "")
+    assert json.loads(run("wait", "--json").out) == {"jobs": []}
+    assert run("wait", "abc").code == 1
+
+
+@pytest.mark.parametrize("words", [(), ("xyz",)])
+def test_what_can_only_be_asked_for_elsewhere_is_not_waited_for(
+    run: Run, workspace: Path, ended_jobs: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    elsewhere(workspace, "xyz1234")
+    ended = run("wait", *words)
+    assert ended.code == 3
+    assert "warning: not waited for: xyz1234: it can be asked for only at gone:/q" in ended.err
+    assert "hpcjobs cancel xyz1234 --forget" in ended.err
+    assert ended.err.endswith("not finished yet\n")
+
+
+def test_what_ended_and_nobody_has_seen_yet_is_told_by_wait(run: Run, workspace: Path) -> None:
+    elsewhere(workspace, "xyz1234")
+    directory = workspace / "jobs" / "xyz1234" / "01"
+    directory.mkdir(parents=True)
+    (directory / "exit_code").write_text("7 2026-01-01T00:00:00Z\n")
+    ended = run("wait")
+    assert ended.code == 1
+    assert "xyz1234-01" in ended.out
+
+
+def test_a_free_trial_that_failed_does_not_come_back_as_a_job_that_is_paid_for(
+    run: Run, workspace: Path
+) -> None:
+    key = "trial12"
+    trial = dataclasses.replace(job(key), max_samples=2, trial=True)
+    events = [
+        journal.event(journal.PLANNED, 1.0, key, spec=job_to_json(trial)),
+        journal.event(journal.SUBMITTING, 1.0, key, 1, name=f"{key}-01_x", place="nowhere"),
+        journal.event(journal.ENDED, 1.0, key, 1, state="FAILED", reason="TIMEOUT"),
+    ]
+    journal.append(Workspace(workspace).journal, events)
+    ended = run("aggregate", "--check")
+    assert ended.code == 1
+    command = (
+        "hpcjobs submit --service local --node cpu --provider llamacpp --model hpcjobs/tiny-demo "
+        "--tasks demo_sums --settings demo --max-samples 2 --trial"
+    )
+    assert ended.out.splitlines()[-1] == f"a free trial run, not in missing.csv: {command}"
+    assert len(Path("missing.csv").read_text().splitlines()) == 2  # the comment and the header
+    (gap,) = json.loads(run("aggregate", "--check", "--json").out)["gaps"]
+    assert (gap["state"], gap["trial"]) == ("failed", True)
 
 
 def test_a_full_output_is_one_line_and_no_traceback(workspace: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from hpcjobs import journal
+from hpcjobs.assemble import Choices, assemble
 from hpcjobs.cli import main
 from hpcjobs.model import Job, TaskRun
 from hpcjobs.store import job_to_json
-from hpcjobs.workspace import defaults_root
+from hpcjobs.workspace import Workspace, defaults_root
 
 Run = Callable[..., tuple[str, str]]
 ON_TSUBAME = ("--service", "tsubame", "--node", "node_q", "--model", "org/name")
@@ -59,6 +60,34 @@ def test_a_dry_run_in_json_has_exact_texts(run: Run) -> None:
     one = {"unit": "points", "least": "0.0645", "most": "0.4000", "note": None}
     assert [job["price"] for job in found["jobs"]] == [one, one]
     assert found["price"] == {**one, "least": "0.1290", "most": "0.8000"}
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", None])
+def test_what_would_be_left_alone_is_said_and_not_priced(
+    run: Run, tmp_path: Path, state: str | None
+) -> None:
+    words = ("submit", *ON_TSUBAME, "--tasks", "x_0,x_1", "--dry-run")
+    choices = Choices("tsubame", "node_q", ("org/name",), ("x_0",))
+    (job,) = assemble(Workspace(tmp_path), choices).jobs
+    first = job.id
+    events = [
+        journal.event(journal.PLANNED, 1.0, first, spec=job_to_json(job)),
+        journal.event(journal.SUBMITTING, 1.0, first, 1, name=f"{first}-01", place="elsewhere"),
+    ]
+    if state:
+        events.append(journal.event(journal.ENDED, 2.0, first, 1, state=state))
+    (tmp_path / "jobs").mkdir()
+    journal.append(tmp_path / "jobs" / "journal.jsonl", events)
+    shown, _ = run(*words)
+    assert f"left alone, in the queue or done already: {first}  x_0  org/name" in shown
+    assert shown.count("would run: ") == 1
+    assert "\n1 job(s) to submit, 02:00:00 asked for in all; 1 in the queue or done" in shown
+    assert "price: at most 0.4000 points" in shown
+    found = json.loads(run(*words, "--json")[0])
+    assert [one["left_alone"] for one in found["jobs"]] == [True, False]
+    assert found["price"]["most"] == "0.4000"
+    again = json.loads(run(*words, "--json", "--again")[0])
+    assert [one["left_alone"] for one in again["jobs"]] == [not state, False]
 
 
 def test_render_shows_the_price_beside_its_list_of_files(run: Run, tmp_path: Path) -> None:

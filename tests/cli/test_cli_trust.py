@@ -92,7 +92,7 @@ def test_it_is_shown_by_status_and_wait(run: Run, leave: Callable[..., Job]) -> 
     assert err == ""
     (one,) = json.loads(run("status", "--json")[0])["jobs"]
     assert (one["state"], one["suspect"]) == ("SUCCEEDED", {"ja_x": WHY})
-    assert "suspect" in run("wait", code=1)[0]
+    assert "suspect" in run("wait", "abcdef0", code=1)[0]
     assert WHY[:30] in run("diagnose", "abc")[0]
 
 

@@ -326,7 +326,7 @@ def test_a_queued_and_a_running_job_can_be_cancelled(line: CommandLine) -> None:
     assert line.status()["demo_capitals"]["state"] == "RUNNING"
     line.run("cancel", "--all", code=2)  # nobody is there to be asked
     assert line.json("cancel", running)["jobs"][0]["job"] == running
-    line.run("wait", code=1)
+    line.run("wait", running, queued, code=1)
     assert {one["state"] for one in line.status().values()} == {"CANCELLED"}
     wait_for(lambda: not line.processes(), 5.0)
     assert line.run("cancel", "--all", "--yes").stdout.startswith("0 asked to end, 2 had ended")

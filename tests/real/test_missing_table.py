@@ -55,6 +55,11 @@ def test_what_is_in_the_queue_is_not_doubled_on_another_node(line: CommandLine) 
     head = "model,task,service,node,provider,settings\n"
     row = "hpcjobs/tiny-demo,demo_capitals,local,cpu_2,llamacpp,demo\n"
     table.write_text(head + row)
+    dry = line.run("submit", "--from", table, "--dry-run")
+    assert "left alone: demo_capitals of hpcjobs/tiny-demo: under way as " in dry.stderr
+    assert "0 job(s) to submit, 00:00:00 asked for in all; 1 in the queue" in dry.stdout
+    (group,) = line.json("submit", "--from", table, "--dry-run")["groups"]
+    assert [one["left_alone"] for one in group["jobs"]] == [True]
     done = line.run("submit", "--from", table, "--yes")
     assert "left alone: demo_capitals of hpcjobs/tiny-demo: under way as " in done.stderr
     let_go(line)

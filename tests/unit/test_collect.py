@@ -107,3 +107,32 @@ def test_a_later_attempt_is_read_where_it_was_told_to_write(workspace: Workspace
         workspace, [*events_of(first, 1000.0), *events_of(second, 2000.0, 2, spec=spec)]
     )
     assert found["results"] == {"sums": 0.75, "towns": -1}
+
+
+def test_a_done_job_that_is_under_way_again_keeps_its_value_and_is_unfinished(
+    workspace: Workspace,
+) -> None:
+    job = a_job("aaaaaaa", "sums")
+    leave_result(workspace, job, 1, 0.5)
+    found = document(workspace, events_of(job, 1000.0) + events_of(job, 2000.0, 2)[:-1])
+    assert found["results"] == {"sums": 0.5, "towns": -1}
+    about = found["hpcjobs"]
+    assert isinstance(about, dict)
+    assert about["unfinished"] == {"sums": "done, and under way again: PENDING"}
+    assert not about["complete"]
+    assert (about["failed"], about["suspect"]) == ({}, {})
+
+
+def test_what_failed_on_one_node_and_still_runs_on_another_is_unfinished(
+    workspace: Workspace,
+) -> None:
+    one, two = a_job("aaaaaaa", "sums"), a_job("bbbbbbb", "sums")
+    failed = [*events_of(two, 2000.0)[:-1], *ended_badly(two)]
+    about = document(workspace, [*events_of(one, 1000.0)[:-1], *failed])["hpcjobs"]
+    assert isinstance(about, dict)
+    assert (about["unfinished"], about["failed"]) == ({"sums": "PENDING"}, {})
+
+
+def ended_badly(job: Job) -> list[journal.Event]:
+    end = journal.event(journal.ENDED, 3000.0, job.id, 1, state="FAILED", reason="TIMEOUT")
+    return [end]

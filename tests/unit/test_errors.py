@@ -41,6 +41,19 @@ def test_an_unknown_name_is_told_with_all_that_there_are() -> None:
     assert error.nearest == "node_q"
 
 
+def test_of_many_names_those_that_are_nearest_are_told_and_how_many_there_are() -> None:
+    names = [f"{letter}{number:03}" for letter in "abcdef" for number in range(29)]
+    error = unknown("job", "d01x", names)
+    assert error.expected is not None
+    assert error.expected.startswith("one of 174, such as: ")
+    shown = error.expected.partition(": ")[2].split(", ")
+    assert len(shown) == 12
+    assert {"d010", "d011"} <= set(shown)
+    assert error.nearest in shown
+    far = unknown("job", "?", names).expected
+    assert far == f"one of 174, such as: {', '.join(names[:12])}"
+
+
 def test_where_there_is_nothing_that_is_told() -> None:
     assert unknown("job", "x", []).expected == "one of: none is defined"
 

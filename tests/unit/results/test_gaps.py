@@ -129,6 +129,27 @@ def test_trials_and_full_runs_do_not_ask_for_each_other(workspace: Workspace) ->
     assert states(found) == {("org/m", "sums"): "under way", ("org/m", "towns"): "under way"}
 
 
+def test_a_free_trial_is_no_row_that_would_be_paid_for(workspace: Workspace) -> None:
+    one = a_job("aaaaaaa", "sums", max_samples=2, trial=True)
+    found = gaps(workspace, events(one, end="FAILED"))
+    assert [(gap.state, gap.trial, gap.in_table) for gap in found.values()] == [
+        ("failed", True, False)
+    ]
+    two = a_job("bbbbbbb", "towns", "org/n", max_samples=2)
+    found = gaps(workspace, events(one, end="FAILED"), events(two, end="FAILED"))
+    assert {key: gap.in_table for key, gap in found.items()} == {
+        ("org/m", "sums"): False,
+        ("org/m", "towns"): False,  # missing, where only trials were made
+        ("org/n", "sums"): True,
+        ("org/n", "towns"): True,
+    }
+
+
+def test_what_is_under_way_is_not_in_the_table(workspace: Workspace) -> None:
+    found = gaps(workspace, events(a_job("aaaaaaa", "sums"), end=None))
+    assert [gap.in_table for gap in found.values()] == [False]
+
+
 def test_what_failed_says_why(workspace: Workspace) -> None:
     found = gaps(workspace, events(a_job("aaaaaaa", "sums"), end="FAILED"))
     gap = found["org/m", "sums"]
