@@ -2,12 +2,13 @@
 
 The questions lie in $HPCJOBS_TESTBED_QUESTIONS, a directory for each task. In lighteval 0.8 the
 tasks belong to a suite `swallow`, as those of the Swallow fork do. Where $HPCJOBS_TESTBED_IMPATIENT
-is set, lighteval 0.8 does not wait minutes before it gives a question up.
+is set, lighteval does not wait minutes before it gives a question up.
 """
 
 import inspect
 import os
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,4 +56,6 @@ TASKS_TABLE = [
 ]
 
 if "HPCJOBS_TESTBED_IMPATIENT" in os.environ:
-    import_module("lighteval.models.litellm_model").time = SimpleNamespace(sleep=lambda _: None)
+    place = "endpoints." if find_spec("lighteval.models.endpoints.litellm_model") else ""
+    module = import_module(f"lighteval.models.{place}litellm_model")
+    module.time = SimpleNamespace(sleep=lambda _: None)
