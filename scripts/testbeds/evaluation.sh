@@ -66,7 +66,7 @@ place() { # NAME: its directory; another one after each change of what goes into
     case $1 in
       model) declare -f make_model && cat "$parts/convert_model.py" "$model" ;;
       tasks)
-        place lighteval-0.13 && place lighteval-0.8 && declare -f make_tasks
+        declare -f make_tasks
         cat "$parts"/tasks/* "$demo"/demo_*
         ;;
       *)
@@ -83,8 +83,8 @@ exports() {
     HPCJOBS_TESTBED_SERVER "$(place server)" \
     HPCJOBS_TESTBED_MODEL "$(place model)" \
     HPCJOBS_TESTBED_TASKS "$(place tasks)" \
-    HPCJOBS_TESTBED_LIGHTEVAL_013 "$(place tasks)/lighteval-0.13" \
-    HPCJOBS_TESTBED_LIGHTEVAL_08 "$(place tasks)/lighteval-0.8"
+    HPCJOBS_TESTBED_LIGHTEVAL_013 "$(place lighteval-0.13)" \
+    HPCJOBS_TESTBED_LIGHTEVAL_08 "$(place lighteval-0.8)"
 }
 
 # ---- up ------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ make_model() { # NAME TARGET
   logged "$(place server)/bin/python" "$parts/convert_model.py" "$model" "$2"
 }
 
-make_tasks() { # NAME TARGET: lm_eval/, and the commands lighteval that know our tasks
+make_tasks() { # NAME TARGET: lm_eval/, demo_tasks.py for lighteval, and its questions/
   local name questions=$2/questions
   mkdir -p "$2/lm_eval"
   cp "$demo"/demo_* "$parts"/tasks/demo_choices.* "$2/lm_eval"
@@ -168,14 +168,6 @@ make_tasks() { # NAME TARGET: lm_eval/, and the commands lighteval that know our
   for name in {1..100}; do
     sed "s/\"question\": \"/&$name: /" "$demo/demo_capitals.jsonl" # none is answered from a cache
   done >"$questions/demo_many/test.jsonl"
-  for name in lighteval-0.13 lighteval-0.8; do
-    mkdir -p "$2/$name/bin"
-    {
-      printf '#!/bin/sh\nexport HPCJOBS_TESTBED_QUESTIONS=%q\n' "$questions"
-      printf 'exec %q "$@" --custom-tasks %q\n' "$(place "$name")/bin/lighteval" "$2/demo_tasks.py"
-    } >"$2/$name/bin/lighteval"
-    chmod +x "$2/$name/bin/lighteval"
-  done
 }
 
 up() {

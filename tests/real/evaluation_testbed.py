@@ -33,7 +33,7 @@ METRICS = """metrics:
   - {name: chat, aggregate: pick, task: demo_capitals, metric: "exact_match,strip"}
   - {name: choices, aggregate: pick, task: demo_choices, metric: "acc,none"}
   - {name: both, aggregate: micro_average, task: swallow|demo_both|0, metric: em}
-  - {name: capitals, aggregate: pick, task: swallow|demo_capitals|0, metric: em}
+  - {name: capitals, aggregate: pick, task: [swallow|demo_capitals|0, demo_capitals|0], metric: em}
 subsets: {}
 """
 SCORES = {"chat": 6 / 8, "choices": 4 / 5, "both": 13 / 16, "capitals": 6 / 8}
@@ -92,38 +92,35 @@ def replaced(template: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-LIKELIHOODS = """{%% if task.script == "demo_choices" %%}
-  OPENAI_API_KEY=$server_key start evaluator "$work_dir" "$log" \
-    {{ task.environment | sh }}/bin/lm_eval --model local-completions --model_args \
-    "model=$model,base_url=http://127.0.0.1:$port/v1/completions,tokenizer_backend=remote" \
-    --include_path {{ task.include_path | sh }} --tasks {{ task.script | sh }} \
-    --output_path "$attempt_dir/results"/{{ task.result_dir | sh }} --log_samples
-{%% else %%}
-%s{%% endif %%}
-"""
-
-
 @contextlib.contextmanager
-def evaluating(directory: Path, bed: Testbed, lighteval: str = "0.8") -> Iterator[CommandLine]:
+def evaluating(
+    directory: Path, bed: Testbed, lighteval: str = "0.8", dialect: str = "swallow"
+) -> Iterator[CommandLine]:
     """A workspace with the tasks above, whose provider vllm serves without a GPU."""
-    server = replaced(
-        "servers/vllm.sh.j2",
-        "--dtype bfloat16",
-        "--dtype bfloat16 --enforce-eager --enable-tokenizer-info-endpoint",
-    )
     door = replaced(
         "servers/llamacpp.sh.j2",
         "python3 serve_llamacpp.py",
         f"python3 {ROOT}/tests/fakes/faulty_server.py python3 serve_llamacpp.py",
     )
-    lm_eval = (defaults_root() / "templates/evaluators/lm_eval.sh.j2").read_text()
     providers = yaml.safe_load((defaults_root() / "conf/providers.yaml").read_text())
     providers["vllm"]["needs_gpu"] = False
+    frameworks = {
+        "lm_eval": {"tasks": {"choices": {"output": "loglikelihood"}}},
+        "lighteval": {
+            "tasks": {
+                "*": {
+                    "dialect": dialect,
+                    "custom_tasks": f"{bed.tasks}/demo_tasks.py",
+                }
+            }
+        },
+    }
     common = {"temperature": 0.0, "max_new_tokens": 16, "version": "1"}
+    quick = {"server_args": ["--enforce-eager", "--enable-tokenizer-info-endpoint"]}
     settings = {
-        "demo": {**common, "weights": bed.model},
-        "no_weights": {**common, "weights": "/no/such/weights"},
-        "too_long": {**common, "weights": bed.model, "max_model_length": 1_000_000},
+        "demo": {**common, **quick, "weights": bed.model},
+        "no_weights": {**common, **quick, "weights": "/no/such/weights"},
+        "too_long": {**common, **quick, "weights": bed.model, "max_model_length": 1_000_000},
         "gguf": {**common, "weights": "demo/tiny-demo.gguf"},
     }
     with command_line(directory) as line:
@@ -133,9 +130,8 @@ def evaluating(directory: Path, bed: Testbed, lighteval: str = "0.8") -> Iterato
             "conf/task_groups.yaml": "default: [chat]\n",
             "conf/metrics.yaml": METRICS,
             f"generation_settings/custom_model_settings/{MODEL}.yaml": yaml.safe_dump(settings),
-            "templates/servers/vllm.sh.j2": server,
             "templates/servers/llamacpp.sh.j2": door,
-            "templates/evaluators/lm_eval.sh.j2": LIKELIHOODS % lm_eval,
+            "conf/frameworks.yaml": yaml.safe_dump(frameworks),
         }.items():
             path = line.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +143,7 @@ def evaluating(directory: Path, bed: Testbed, lighteval: str = "0.8") -> Iterato
                 "lm_eval": bed.server,
                 "lighteval": bed.lighteval[lighteval],
             },
-            exports=OFFLINE,
+            exports={**OFFLINE, "HPCJOBS_TESTBED_QUESTIONS": f"{bed.tasks}/questions"},
             times={"start_timeout": 300},
             options={"cpu_slots": "2"},
         )

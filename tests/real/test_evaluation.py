@@ -167,3 +167,11 @@ def test_what_an_earlier_attempt_lost_is_asked_again(line: CommandLine) -> None:
     evaluate(line, "both", error_every=1)
     evaluate(line, "both", again=True)
     assert scores(line) == {"both": SCORES["both"]}
+
+
+def test_lighteval_0_13_is_told_by_its_version_and_reaches_the_same_score(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    with evaluating(tmp_path, bed, lighteval="0.13", dialect="auto") as line:
+        evaluate(line, "capitals", error_every=3)
+        assert scores(line) == {"capitals": SCORES["capitals"]}
