@@ -5,8 +5,8 @@
 
 Runs the command with another port, and passes on to it what is asked at PORT. HPCJOBS_TEST_FAULTS
 is a JSON object: `delay` (seconds before each answer), `error_every` (HTTP 500 for each Nth
-question; 1: for all), `die_after` (questions; then it is gone), `rename` (it serves under another
-name than it says).
+question; 1: for all), `error_from` (HTTP 500 from the Nth on), `die_after` (questions; then it is
+gone), `rename` (it serves under another name than it says).
 """
 
 import http.client
@@ -40,7 +40,8 @@ class Door(BaseHTTPRequestHandler):
         if number > FAULTS.get("die_after", number):
             os._exit(1)
         time.sleep(FAULTS.get("delay", 0))
-        if "error_every" in FAULTS and number % FAULTS["error_every"] == 0:
+        lost = number % FAULTS.get("error_every", number + 1) == 0
+        if lost or number >= FAULTS.get("error_from", number + 1):
             self.answer(500, b'{"error": {"message": "injected", "code": 500}}')
         elif FAULTS.get("rename"):
             self.answer(404, b'{"error": {"message": "The model does not exist.", "code": 404}}')

@@ -94,7 +94,11 @@ def replaced(template: str, old: str, new: str) -> str:
 
 @contextlib.contextmanager
 def evaluating(
-    directory: Path, bed: Testbed, lighteval: str = "0.8", dialect: str = "swallow"
+    directory: Path,
+    bed: Testbed,
+    lighteval: str = "0.8",
+    dialect: str = "swallow",
+    **options: object,
 ) -> Iterator[CommandLine]:
     """A workspace with the tasks above, whose provider vllm serves without a GPU."""
     door = replaced(
@@ -110,6 +114,7 @@ def evaluating(
             "tasks": {
                 "*": {
                     "dialect": dialect,
+                    **options,
                     "custom_tasks": f"{bed.tasks}/demo_tasks.py",
                 }
             }

@@ -175,3 +175,53 @@ def test_lighteval_0_13_is_told_by_its_version_and_reaches_the_same_score(
     with evaluating(tmp_path, bed, lighteval="0.13", dialect="auto") as line:
         evaluate(line, "capitals", error_every=3)
         assert scores(line) == {"capitals": SCORES["capitals"]}
+
+
+# ---- lighteval ends with 0 and a score, whatever it lost: what the trust gate says ---------------
+
+
+def trust(line: CommandLine, task: str) -> tuple[str, str]:
+    """`failed` or `suspect`, and why."""
+    job = line.status("--all")[task]
+    if job["state"] == "FAILED" and job["reason"] == "NO_RESULT":
+        return "failed", job["detail"]
+    return "suspect" if task in job["suspect"] else "done", job["suspect"].get(task, "")
+
+
+BRIEFLY: dict[str, Any] = {"dialect": "0.13", "model_args": {"api_max_retry": 2}}
+
+
+def test_lighteval_without_answers_is_no_result(bed: Testbed, tmp_path: Path) -> None:
+    with evaluating(tmp_path, bed) as line:
+        evaluate(line, "capitals", error_every=1)
+        assert trust(line, "capitals")[0] == "failed"
+        assert scores(line) == {}
+
+
+def test_lighteval_that_asks_for_another_model_is_no_result(bed: Testbed, tmp_path: Path) -> None:
+    with evaluating(tmp_path, bed, "0.13", **BRIEFLY) as line:
+        evaluate(line, "capitals", rename=True)
+        assert trust(line, "capitals")[0] == "failed"
+        assert scores(line) == {}
+
+
+def test_lighteval_whose_every_request_is_too_slow_is_no_result(
+    bed: Testbed, tmp_path: Path
+) -> None:
+    with evaluating(tmp_path, bed, "0.13", timeout=1, **BRIEFLY) as line:
+        evaluate(line, "capitals", delay=3)
+        assert trust(line, "capitals")[0] == "failed"
+        assert scores(line) == {}
+
+
+@pytest.mark.parametrize("version", ["0.8", "0.13"])
+def test_lighteval_that_lost_some_answers_is_suspect(
+    bed: Testbed, tmp_path: Path, version: str
+) -> None:
+    options = BRIEFLY if version == "0.13" else {}
+    with evaluating(tmp_path, bed, version, **options) as line:
+        evaluate(line, "capitals", error_from=4)
+        verdict, why = trust(line, "capitals")
+        assert verdict == "suspect"
+        assert "lost" in why
+        assert scores(line) == {}
