@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, command_line
+from command_line import CommandLine, command_line, need
+from evaluation_testbed import Testbed, testbed
 from quick_jobs import use_quick_jobs
 
 
@@ -22,3 +23,10 @@ def quick(line: CommandLine) -> CommandLine:
     """A workspace whose jobs evaluate nothing, but tell that they ran (see quick_jobs)."""
     use_quick_jobs(line)
     return line
+
+
+@pytest.fixture(scope="session")
+def bed() -> Testbed:
+    """The real evaluators, installed."""
+    need("xllamacpp")
+    return testbed()
