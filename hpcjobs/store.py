@@ -105,6 +105,17 @@ class Store:
             )
         return record
 
+    def require_models(self, models: Iterable[str]) -> None:
+        """Refuse a model of which no job was ever submitted.
+
+        Raises:
+            InputError: there is one.
+        """
+        known = {record.job.model for record in self.jobs.values()}
+        for model in models:
+            if model not in known:
+                raise unknown("model", model, known, where="--model")
+
     def _find(self, prefix: str) -> JobRecord:
         wanted = prefix.strip().lower().partition("-")[0]
         matches = [key for key in self.jobs if key.startswith(wanted)] if wanted else []

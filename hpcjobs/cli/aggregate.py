@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.table import table
-from hpcjobs.errors import ExitCode, InputError, unknown
-
-if TYPE_CHECKING:
-    from hpcjobs.store import Store
+from hpcjobs.errors import ExitCode, InputError
 
 
 @click.command()
@@ -95,18 +92,6 @@ def aggregate(
     return _of_jobs(context, models, accept_suspect, as_json)
 
 
-def require_known(store: Store, models: tuple[str, ...]) -> None:
-    """Refuse a model of which no job was ever submitted.
-
-    Raises:
-        InputError: there is one.
-    """
-    known = {record.job.model for record in store.jobs.values()}
-    for model in models:
-        if model not in known:
-            raise unknown("model", model, known, where="--model")
-
-
 def _of_jobs(context: Context, models: tuple[str, ...], accept_suspect: bool, as_json: bool) -> int:
     from hpcjobs.observe import refresh
     from hpcjobs.results.added_functions import read_table
@@ -116,7 +101,7 @@ def _of_jobs(context: Context, models: tuple[str, ...], accept_suspect: bool, as
     workspace = context.workspace
     metrics, functions = read_table(workspace.find_file("conf", "metrics.yaml"))
     view = refresh(workspace)
-    require_known(view.store, models)
+    view.store.require_models(models)
     code = ExitCode.OK
     written = []
     for one in collect(workspace, view.store, models, accept_suspect=accept_suspect):

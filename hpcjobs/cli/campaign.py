@@ -104,7 +104,7 @@ def submit_items(
     `again`: also those with a result, which is suspect and which a person wants again.
     A scheduler that does not answer is not asked again.
     """
-    from hpcjobs.cli.submit import submit_planned
+    from hpcjobs.cli.submitting import submit_planned
 
     codes: list[int] = []
     documents = []

@@ -30,7 +30,6 @@ def check_gaps(
     Ends with 0 if there is none, 1 if something is to be submitted, 3 if all is under way. A free
     trial run is not written: its row would be submitted as a job that is paid for.
     """
-    from hpcjobs.cli.aggregate import require_known
     from hpcjobs.config.groups import read_task_table, select
     from hpcjobs.config.settings import DIRECTORY, read_task_settings
     from hpcjobs.observe import refresh
@@ -46,7 +45,7 @@ def check_gaps(
     task_settings = read_task_settings(workspace.find_file(DIRECTORY, "task_settings.csv"))
     chosen = select(tasks, *read_task_table(workspace)) if tasks else None
     view = refresh(workspace)
-    require_known(view.store, models)
+    view.store.require_models(models)
     found = collect(workspace, view.store, models)
     gaps = [
         gap

@@ -15,7 +15,7 @@ from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
 from hpcjobs.cli.table import signed, table, word_of
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import ExitCode, HpcjobsError, unknown
+from hpcjobs.errors import ExitCode, HpcjobsError
 from hpcjobs.model import JobState
 from hpcjobs.store import AttemptRecord, JobRecord
 from hpcjobs.workspace import Workspace
@@ -217,10 +217,7 @@ def _refreshed(context: Context) -> Any:
 
 
 def _chosen(store: Any, jobs: tuple[str, ...], models: tuple[str, ...]) -> list[JobRecord]:
-    known = {record.job.model for record in store.jobs.values()}
-    for model in models:
-        if model not in known:
-            raise unknown("model", model, known, where="--model")
+    store.require_models(models)
     records = named(store, jobs) if jobs else list(store.jobs.values())
     return [record for record in records if not models or record.job.model in models]
 

@@ -17,7 +17,7 @@ from hpcjobs.cli.choices import (
     with_choices,
 )
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
-from hpcjobs.cli.submit import confirmed, left_alone, scripts_of, submit_planned
+from hpcjobs.cli.submitting import confirmed, left_alone, scripts_of, submit_planned
 from hpcjobs.errors import ExitCode, InputError, printable
 
 if TYPE_CHECKING:

@@ -1,0 +1,141 @@
+"""What all ways of submitting share: the scripts, the question, and what is told of each job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpcjobs.cli.choices import job_json
+from hpcjobs.cli.context import Context, interactive, warn
+from hpcjobs.cli.table import signed
+from hpcjobs.errors import ExitCode, InputError, printable
+from hpcjobs.model import Attempt, Service
+
+if TYPE_CHECKING:
+    from hpcjobs.assemble import Assembly
+    from hpcjobs.render import Script
+    from hpcjobs.submit import Outcome
+
+
+def scripts_of(assembly: Assembly, again: bool, every: bool = False) -> list[Script]:
+    """The scripts of the jobs that would be submitted, or of `every` job."""
+    from hpcjobs.store import load
+    from hpcjobs.submit import next_attempt, wanted
+
+    records = load(assembly.workspace.journal).jobs
+    chosen = [job for job in assembly.jobs if every or wanted(records.get(job.id), again)]
+    attempts = [next_attempt(assembly.workspace, records.get(job.id), job) for job in chosen]
+    return [assembly.renderer.render(attempt) for attempt in attempts]
+
+
+def left_alone(assembly: Assembly, again: bool) -> set[str]:
+    """The ids of the jobs that would not be submitted: in the queue or done already."""
+    from hpcjobs.store import load
+    from hpcjobs.submit import wanted
+
+    records = load(assembly.workspace.journal).jobs
+    return {job.id for job in assembly.jobs if not wanted(records.get(job.id), again)}
+
+
+def confirmed(count: int, as_json: bool) -> bool:
+    """Whether a person says yes.
+
+    Raises:
+        InputError: nobody can be asked.
+    """
+    if as_json or not interactive():
+        raise InputError(
+            f"{count} job(s) would be submitted, and nobody is there to be asked",
+            do="add --yes (or --dry-run to see them first)",
+        )
+    return click.confirm("Submit?", default=True, err=True)
+
+
+def submit_planned(
+    context: Context,
+    assembly: Assembly,
+    again: bool,
+    as_json: bool,
+    planned: int,
+    known: dict[str, int] | None = None,
+) -> tuple[int, Outcome, dict[str, Any]]:
+    """Submit, and tell of each; the exit code, what became of it, and that as plain values.
+
+    `known` says how many attempts of each job this was decided by (see hpcjobs.submit).
+    """
+    from hpcjobs.submit import submit as submit_jobs
+
+    native_ids: dict[str, str] = {}
+
+    def report(attempt: Attempt, native_id: str) -> None:
+        native_ids[attempt.label] = native_id
+        if not as_json:
+            keys = ",".join(task.key for task in attempt.job.tasks)
+            click.echo(
+                f"{signed('queue', context.emoji)}  {attempt.label}  {native_id}  "
+                f"{keys}  {printable(attempt.job.model)[1:-1]}"
+            )
+
+    outcome = submit_jobs(
+        assembly.workspace,
+        assembly.service,
+        assembly.renderer,
+        assembly.jobs,
+        again=again,
+        known=known,
+        report=report,
+    )
+    tried = len(outcome.submitted) + len(outcome.refused) + len(outcome.left)
+    others = planned - tried - (outcome.unanswered is not None)
+    if others > 0 and not as_json:
+        click.echo(f"{others} were submitted by another hpcjobs meanwhile")
+    code = _explain(outcome, as_json)
+    return code, outcome, _outcome_json(assembly.service, outcome, native_ids)
+
+
+def _explain(outcome: Outcome, as_json: bool) -> int:
+    for record in outcome.kept:
+        if record.last is not None and record.last.suspect:
+            for key, why in record.last.suspect.items():
+                warn(f"left alone: {record.job.id} {key} is suspect: {why}")
+            warn("submit it with --again, or take it as it is: hpcjobs aggregate --accept-suspect")
+    for attempt, error in outcome.refused:
+        click.echo(f"error: {attempt.label}: {error}", err=True)
+    if outcome.left:
+        done = len(outcome.submitted) + len(outcome.kept)
+        click.echo(
+            f"{done} submitted or there before, {len(outcome.left)} not tried: "
+            "run the same command again to go on",
+            err=True,
+        )
+    if outcome.unanswered is not None:
+        click.echo(f"error: {outcome.unanswered}", err=True)
+        click.echo("  whether it took that job is looked up by name: run hpcjobs status", err=True)
+        return ExitCode.UNAVAILABLE
+    if outcome.interrupted:
+        click.echo("interrupted", err=True)
+        return ExitCode.INTERRUPTED
+    return ExitCode.SOME_FAILED if outcome.refused else ExitCode.OK
+
+
+def _outcome_json(service: Service, outcome: Outcome, native_ids: dict[str, str]) -> dict[str, Any]:
+    return {
+        "submitted": [
+            {**job_json(attempt.job, service), "attempt": attempt.number,
+             "native_id": native_ids[attempt.label]}
+            for attempt in outcome.submitted
+        ],
+        "kept": [
+            {**job_json(record.job, service), "state": record.state.value,
+             "suspect": record.last.suspect if record.last else None}
+            for record in outcome.kept
+        ],
+        "refused": [
+            {**job_json(attempt.job, service), "attempt": attempt.number, "error": error.what}
+            for attempt, error in outcome.refused
+        ],
+        "left": [job_json(job, service) for job in outcome.left],
+        "interrupted": outcome.interrupted,
+        "unanswered": outcome.unanswered.what if outcome.unanswered else None,
+    }  # fmt: skip
