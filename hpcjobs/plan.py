@@ -105,7 +105,7 @@ def _job(
         settings_name=settings.name,
         settings_version=settings.version,
         settings_path=settings.path,
-        settings_digest=_sha256(_that_count(settings.values)),
+        settings_digest=_sha256(generation.that_count(settings.values)),
         tasks=runs,
         walltime=walltime(task, request.node, request.service, trial=asked.trial),
         max_samples=request.max_samples,
@@ -220,12 +220,8 @@ def _what_it_is(run: TaskRun) -> list[object]:
     options = {
         name: value for name, value in run.options.items() if name not in frameworks.WITHOUT_EFFECT
     }
-    known: list[object] = [run.key, run.script, run.framework, _that_count(run.settings)]
+    known: list[object] = [run.key, run.script, run.framework, generation.that_count(run.settings)]
     return [*known, options] if options else known
-
-
-def _that_count(settings: Mapping[str, object]) -> dict[str, object]:
-    return {key: value for key, value in settings.items() if key not in generation.WITHOUT_EFFECT}
 
 
 def _check_parallel(request: Request, values: Mapping[str, object], where: str) -> None:

@@ -164,6 +164,32 @@ def models_with_settings(workspace: Workspace) -> list[str]:
     )
 
 
+def that_count(settings: Mapping[str, object]) -> dict[str, object]:
+    """Those of them that may change a number."""
+    return {key: value for key, value in settings.items() if key not in WITHOUT_EFFECT}
+
+
+def changes(
+    then: Mapping[str, object], version: str, now: Settings, task: Mapping[str, object]
+) -> dict[str, tuple[object, object]]:
+    """What a task would be evaluated with now, and was not: old and new value, by key.
+
+    Args:
+        then: the merged settings that it was evaluated with.
+        version: of the model's settings then.
+        now: the model's settings as they are.
+        task: the task's own as they are.
+    """
+    old, new = that_count(then), that_count(merged(now.values, task))
+    found: dict[str, tuple[object, object]] = {}
+    if version != now.version:
+        found["version"] = (version, now.version)
+    for key in sorted({*old, *new}):
+        if old.get(key) != new.get(key):
+            found[key] = (old.get(key), new.get(key))
+    return found
+
+
 def merged(model: Mapping[str, object], task: Mapping[str, object]) -> dict[str, object]:
     """The model's settings over the task's; what the model sets to null is left out."""
     both = {**task, **model}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcjobs.config.settings import DIRECTORY, merged, read_model_settings, read_task_settings
+from hpcjobs.config.settings import DIRECTORY, changes, read_model_settings, read_task_settings
 from hpcjobs.errors import InputError
 from hpcjobs.files import explained
 from hpcjobs.model import Job, TaskRun
@@ -58,12 +58,7 @@ def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
         for key, then in score.settings.items():
             if key in evaluated:
                 job, run = evaluated[key]
-                now = merged(settings.values, tasks.get(run.script, {}))
-                changed = [
-                    name for name in sorted({*now, *then}) if now.get(name) != then.get(name)
-                ]
-                if settings.version != job.settings_version:
-                    changed.insert(0, "version")
+                changed = changes(then, job.settings_version, settings, tasks.get(run.script, {}))
                 if changed:
                     found[key] = f"{STALE}its settings have changed since ({', '.join(changed)})"
     return with_doubts(one, found)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcjobs.config.metrics import MetricTable
-from hpcjobs.config.settings import merged, read_model_settings
+from hpcjobs.config.settings import changes, read_model_settings
 from hpcjobs.config.submissions import Submission
 from hpcjobs.errors import InputError
 from hpcjobs.model import Job, TaskRun
@@ -122,14 +122,8 @@ def _changed(workspace: Workspace, task_settings: TaskSettings, job: Job, run: T
         settings = read_model_settings(workspace, job.model, job.settings_name)
     except InputError as error:
         return f"its settings cannot be read any more: {error.what}"
-    now = merged(settings.values, task_settings.get(run.script, {}))
-    differences = [
-        f"{key} {_shown(run.settings.get(key))} -> {_shown(now.get(key))}"
-        for key in sorted({*now, *run.settings})
-        if now.get(key) != run.settings.get(key)
-    ]
-    if settings.version != job.settings_version:
-        differences.insert(0, f"version {job.settings_version} -> {settings.version}")
+    found = changes(run.settings, job.settings_version, settings, task_settings.get(run.script, {}))
+    differences = [f"{key} {_shown(old)} -> {_shown(new)}" for key, (old, new) in found.items()]
     return f"its settings have changed since: {', '.join(differences)}" if differences else ""
 
 

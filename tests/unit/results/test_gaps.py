@@ -181,6 +181,16 @@ def test_settings_that_were_changed_since_make_it_stale(
     assert (gap.state, gap.row.why) == ("stale", f"its settings have changed since: {why}")
 
 
+def test_a_setting_that_changes_no_number_makes_nothing_stale(workspace: Workspace) -> None:
+    # `submit` would leave the job alone, as done: the two must say the same.
+    job = a_job("aaaaaaa", "sums")
+    leave_result(workspace, job)
+    same = "s:\n  version: '1'\n  temperature: 0.5\n"
+    settings(workspace, same + "  gpu_memory_utilization: 0.8\n  start_timeout: '01:00:00'\n")
+    found = gaps(workspace, events(job))
+    assert {key: (one.state, one.row.why) for key, one in found.items()} == {}
+
+
 def test_so_do_the_settings_of_its_task(workspace: Workspace) -> None:
     job = a_job("aaaaaaa", "sums")
     leave_result(workspace, job)
