@@ -32,6 +32,8 @@ class Outcome:
 
     asked: int = 0
     """Attempts whose end was asked for."""
+    forgotten: int = 0
+    """Attempts that were given up."""
     warnings: list[str] = field(default_factory=list)
     """For people: what could not be reached, or was refused."""
 
@@ -74,6 +76,7 @@ def cancel(
                 (near if within else far).append(pair)
             if forget:
                 journal.append(workspace.journal, [_given_up(*pair) for pair in far])
+                outcome.forgotten += len(far)
             else:
                 outcome.warnings += [_unreachable(attempt, here) for _, attempt in far]
             if near:

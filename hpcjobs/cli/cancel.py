@@ -54,5 +54,8 @@ def cancel(
     if as_json:
         print_json({"jobs": [record_json(context.workspace, record) for record in after]})
     else:
-        click.echo(f"{outcome.asked} asked to end, {len(chosen) - len(records)} had ended already")
+        click.echo(
+            f"{outcome.asked} asked to end, {len(chosen) - len(records)} had ended already"
+            + (f", {outcome.forgotten} given up" if outcome.forgotten else "")
+        )
     return ExitCode.SOME_FAILED if outcome.warnings else ExitCode.OK

@@ -754,7 +754,9 @@ def test_what_cannot_be_reached_can_be_given_up(run: Run, workspace: Path) -> No
     assert "it can be asked for only at gone:/q" in run("status").out
     assert run("cancel", key).code == 1
     assert "❔ unknown" in run("status").out
-    assert run("cancel", key, "--forget").code == 0
+    forgotten = run("cancel", key, "--forget")
+    assert forgotten.code == 0
+    assert "0 asked to end, 0 had ended already, 1 given up" in forgotten.out
     assert "given up by hand" in run("status").out
 
 
