@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from hpcjobs.cli.context import Context, interactive, pass_context, print_json
+from hpcjobs.cli.context import Context, pass_context, print_json
+from hpcjobs.cli.sample_pages import Counts, pages, sample_json, show, write_samples
 from hpcjobs.errors import ExitCode, InputError, printable, unknown
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def details(
         )
     files, metrics = _files(context, what, model, settings, attempt)
     metrics = [metric] if metric else metrics
-    counts = _Counts()
+    counts = Counts()
     conditions: list[Callable[[Sample], bool]] = []
     if metric:
         conditions.append(lambda one: _has(one, metric))
@@ -94,42 +93,19 @@ def details(
         limit = SHOWN
     chosen = islice(found, limit)
     if output is not None:
-        written = _write(Path(output), chosen, metrics)
+        written = write_samples(Path(output), chosen, metrics)
         if as_json:
             print_json({"path": output, "samples": written})
         else:
             click.echo(f"{written} samples written to {output}")
         return ExitCode.OK
     if as_json:
-        shown = [_as_json(one, metrics) for one in chosen]
+        shown = [sample_json(one, metrics) for one in chosen]
         counts.finish(found)
         print_json({"samples": shown, "matching": counts.matched, "read": counts.all})
         return ExitCode.OK
-    _show(_pages(chosen, found, counts, metrics, None if full else CUT))
+    show(pages(chosen, found, counts, metrics, None if full else CUT))
     return ExitCode.OK
-
-
-class _Counts:
-    """How many samples went by."""
-
-    def __init__(self) -> None:
-        self.all = self.matched = 0
-
-    def read(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        for one in samples:
-            self.all += 1
-            yield one
-
-    def matching(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        for one in samples:
-            self.matched += 1
-            yield one
-
-    def finish(self, samples: Iterable[Sample]) -> None:
-        """Count the rest."""
-        if isinstance(samples, Iterator):
-            for _ in samples:
-                pass
 
 
 def _has(sample: Sample, metric: str) -> bool:
@@ -260,113 +236,3 @@ def _of_task(
         expected=f"one of: {', '.join(sorted(found))}",
         do="add --model and --settings, or name the job",
     )
-
-
-# ---- Showing and writing -------------------------------------------------------------------------
-
-
-def _show(pages: Iterator[str]) -> None:
-    import sys
-
-    if sys.stdout.isatty() and interactive():
-        click.echo_via_pager(pages)
-        return
-    for page in pages:
-        click.echo(page, nl=False)
-
-
-def _pages(
-    chosen: Iterable[Sample],
-    found: Iterable[Sample],
-    counts: _Counts,
-    metrics: list[str],
-    cut: int | None,
-) -> Iterator[str]:
-    shown = 0
-    for sample in chosen:
-        shown += 1
-        yield _page(sample, metrics, cut)
-    counts.finish(found)
-    if not shown:
-        yield f"no sample matches, of {counts.all}\n"
-    else:
-        more = " (more with --limit N, or --output FILE)" if shown < counts.matched else ""
-        yield f"{shown} shown, {counts.matched} match, {counts.all} read{more}\n"
-
-
-def _page(sample: Sample, metrics: list[str], cut: int | None) -> str:
-    from hpcjobs.results.samples import score_of
-
-    first = score_of(sample, metrics)
-    ordered = dict([first] if first else []) | dict(sample.scores)
-    scores = "  ".join(f"{name} {value:g}" for name, value in ordered.items())
-    lines = [f"== {_plain(sample.task)}  sample {_plain(sample.id)}  {_plain(scores)}"]
-    parts = [("prompt", sample.prompt)]
-    parts += [("gold", gold) for gold in sample.gold]
-    parts += [("answer", answer) for answer in sample.answers] or [("answer", "")]
-    for name, text in parts:
-        shown = _shortened(_plain(text), cut) if text.strip() else "(empty)"
-        lines.append(f"{name}: {shown}")
-    return "\n".join(lines) + "\n\n"
-
-
-def _shortened(text: str, cut: int | None) -> str:
-    if cut is None or len(text) <= cut:
-        return text
-    half = cut // 2
-    return f"{text[:half]}\n  [... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
-
-
-def _plain(text: str) -> str:
-    """What a model wrote may not command the terminal."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
-
-
-def _as_json(sample: Sample, metrics: list[str]) -> dict[str, Any]:
-    from hpcjobs.results.samples import score_of
-
-    first = score_of(sample, metrics)
-    return {
-        "task": sample.task,
-        "id": sample.id,
-        "metric": first[0] if first else None,
-        "score": first[1] if first else None,
-        "prompt": sample.prompt,
-        "answers": list(sample.answers),
-        "gold": list(sample.gold),
-        "scores": dict(sample.scores),
-    }
-
-
-def _write(path: Path, samples: Iterable[Sample], metrics: list[str]) -> int:
-    """Write them one by one; how many there were."""
-    from hpcjobs.files import explained, replacing
-
-    count = 0
-    with replacing(path) as file:
-        writer = csv.writer(file)
-        for sample in samples:
-            row = _as_json(sample, metrics)
-            with explained("write", path):
-                if path.suffix == ".jsonl":
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                else:
-                    if not count:
-                        writer.writerow(row)
-                    writer.writerow(_cell(value) for value in row.values())
-            count += 1
-        if not count and path.suffix == ".csv":
-            with explained("write", path):
-                writer.writerow(
-                    ("task", "id", "metric", "score", "prompt", "answers", "gold", "scores")
-                )
-    return count
-
-
-def _cell(value: Any) -> Any:
-    """A text as it is, one of one too; several as JSON."""
-    if isinstance(value, list) and len(value) == 1:
-        return value[0]
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
