@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from hpcjobs.config.settings import (
 from hpcjobs.errors import InputError, SchedulerUnavailableError, printable
 from hpcjobs.evaluators import JUDGE_KEY, needs_judge
 from hpcjobs.model import Job, JobState, Node, Provider, Service
-from hpcjobs.plan import Request, check_model_name, plan, same_work
-from hpcjobs.queueing import Queueing
+from hpcjobs.packing import Packed, in_words, limit_of, pack
+from hpcjobs.plan import Request, check_model_name, plan, work_of
+from hpcjobs.queueing import Packing, Queueing
 from hpcjobs.render import Renderer
 from hpcjobs.store import Store, load
 from hpcjobs.thinking import refuse_unparsed_thinking
@@ -42,6 +43,8 @@ class Choices:
     provider: str = "vllm"
     max_samples: int | None = None
     queueing: Queueing = field(default_factory=Queueing)
+    packing: Packing | None = None
+    """How tasks share jobs; None = each has a job of its own."""
 
 
 @dataclass
@@ -57,6 +60,26 @@ class Assembly:
     jobs: list[Job]
     notes: list[str] = field(default_factory=list)
     """For people: what was decided for them."""
+    packing: Packing | None = None
+    saved: str = ""
+    """What packing saves, for people."""
+
+    def packed(self, jobs: Sequence[Job], taken: Mapping[str, str]) -> list[Packed]:
+        """These jobs, packed as it was asked for.
+
+        Args:
+            jobs: of one task each.
+            taken: digests by id, of the jobs that exist.
+
+        Raises:
+            InputError: the service does not allow the walltime of a packed job.
+        """
+        if self.packing is None:
+            return [Packed(job, (job,)) for job in jobs]
+        limit = limit_of(self.packing, self.service)
+        packed = pack(jobs, limit, self.packing.at_once, self.renderer.server_values, taken)
+        self.saved = in_words(len(jobs), len(packed), self.provider.server is not None)
+        return packed
 
     def require_ready(self) -> None:
         """Refuse what would fail after it was submitted.
@@ -153,7 +176,8 @@ def assemble(workspace: Workspace, choices: Choices) -> Assembly:
         )
     devices = _devices(service) if service.scheduler == "local" and node.gpus else ()
     renderer = Renderer(workspace, personal, service, provider, devices)
-    return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes)
+    packing = choices.packing
+    return Assembly(workspace, personal, service, node, provider, renderer, jobs, notes, packing)
 
 
 def _found_again(store: Store, job: Job) -> Job:
@@ -167,7 +191,7 @@ def _found_again(store: Store, job: Job) -> Job:
         record
         for record in store.jobs.values()
         if (record.job.model, record.job.node) == (job.model, job.node)
-        and same_work(record.job, job)
+        and [work_of(record.job, run) for run in record.job.tasks] == [work_of(job, job.tasks[0])]
     ]
     if not known:
         return job

@@ -131,6 +131,10 @@ def _by_exit_code(evidence: Evidence, exit_code: Marker, answer: Answer) -> Verd
     failure = evidence.markers.failure
     if failure is not None and failure.value == "deadline":
         return Verdict(JobState.FAILED, Reason.TIMEOUT, "it ended itself just before the walltime")
+    if failure is not None and failure.value == "no_time":
+        left = [key for key, task in evidence.markers.tasks.items() if task.not_begun]
+        why = f"no time was left to begin {', '.join(left)}"
+        return Verdict(JobState.FAILED, Reason.TIMEOUT, why)
     if failure is not None:
         ours = failure.value.startswith("server_")
         reason = _explained(answer, Reason.SERVER_FAILED if ours else Reason.EXIT_CODE)

@@ -14,7 +14,8 @@ from pathlib import Path
 from hpcjobs.files import explained
 
 _CONTENT = re.compile(r"(?P<value>.*) (?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n", re.DOTALL)
-_TASK = re.compile(r"task\.(?P<key>.+)\.(?P<what>started|exit_code)")
+_TASK = re.compile(r"task\.(?P<key>.+)\.(?P<what>started|exit_code|failure|not_begun)")
+_DEATH = re.compile(r"server_died\.[0-9]+")
 _OWN = ("started", "host", "restarted", "ready", "server_version", "signal", "failure", "exit_code")
 
 
@@ -33,6 +34,10 @@ class TaskMarkers:
 
     started: Marker | None = None
     exit_code: Marker | None = None
+    failure: Marker | None = None
+    """Why the job itself ended it, or did not begin it; of packed tasks."""
+    not_begun: Marker | None = None
+    """There was not enough time left for it; of packed tasks."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class Markers:
     failure: Marker | None = None
     exit_code: Marker | None = None
     tasks: Mapping[str, TaskMarkers] = field(default_factory=dict)
+    server_deaths: int = 0
+    """How often the server died and was started again."""
+
+    @property
+    def running(self) -> list[str]:
+        """The tasks that are being evaluated."""
+        return [key for key, task in self.tasks.items() if task.started and not task.exit_code]
 
     @property
     def phase(self) -> str:
@@ -57,9 +69,8 @@ class Markers:
             return ""
         if self.exit_code is not None:
             return "ended"
-        running = [key for key, task in self.tasks.items() if task.exit_code is None]
-        if running:
-            return f"evaluating {running[-1]}"
+        if self.running:
+            return f"evaluating {', '.join(self.running)}"
         return "ready" if self.ready else "starting the server"
 
 
@@ -78,13 +89,15 @@ def read_markers(directory: Path) -> Markers:
             names = sorted(path.name for path in directory.iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return Markers()
+    deaths = sum(_DEATH.fullmatch(name) is not None for name in names)
     for name in names:
         match = _TASK.fullmatch(name)
         if name in _OWN:
             own[name] = _read(directory / name)
         elif match:
             tasks.setdefault(match["key"], {})[match["what"]] = _read(directory / name)
-    return Markers(**own, tasks={key: TaskMarkers(**found) for key, found in tasks.items()})
+    by_task = {key: TaskMarkers(**found) for key, found in tasks.items()}
+    return Markers(**own, tasks=by_task, server_deaths=deaths)
 
 
 def _read(path: Path) -> Marker | None:

@@ -241,6 +241,7 @@ class Job:
     settings_version: str
     settings_path: str
     tasks: tuple[TaskRun, ...]
+    """Several are packed behind one server (see hpcjobs.packing)."""
     walltime: int
     """Seconds."""
     max_samples: int | None = None
@@ -261,6 +262,10 @@ class Job:
     """Of the model's own settings, whatever their version says."""
     model_names: tuple[str, ...] = ()
     """The names under which the model may stand in result files."""
+    task_walltimes: tuple[int, ...] = ()
+    """Of packed tasks, in their order: the seconds that each may need."""
+    at_once: int = 1
+    """So many packed tasks are evaluated at the same time."""
 
 
 @dataclass(frozen=True)

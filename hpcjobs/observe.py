@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hpcjobs import journal
 from hpcjobs.ask import ask
@@ -16,9 +16,10 @@ from hpcjobs.errors import HpcjobsError, LockedError, StorageError
 from hpcjobs.evidence import SETTLE_SECONDS, Answer, Evidence, Silence, about_it, judge
 from hpcjobs.journal import Event
 from hpcjobs.lock import workspace_lock
-from hpcjobs.markers import read_markers
+from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import Job, JobState, Observation, Service, Verdict
-from hpcjobs.store import AttemptRecord, JobRecord, Store, load
+from hpcjobs.parts import awaited, finished, judge_parts
+from hpcjobs.store import AttemptRecord, JobRecord, Store, load, parts_to_json
 from hpcjobs.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -167,10 +168,10 @@ def _update_one(
     checked = None
     problems: dict[str, str] = {}
     lag = 0.0 if service and service.scheduler == "local" else SETTLE_SECONDS
+    grace = service.grace_seconds if service else SETTLE_SECONDS
     if markers.exit_code is not None and markers.exit_code.value == "0":
         checked = _checked(job, directory)
         problems = {**checked.problems, **checked.worthless}
-        grace = service.grace_seconds if service else SETTLE_SECONDS
         if now - markers.exit_code.at < min(lag, grace):  # the rest may show late
             problems |= checked.awaited
     verdict = judge(
@@ -191,6 +192,8 @@ def _update_one(
             place=attempt.place,
         )
     )
+    if verdict.state.final and verdict.state is not JobState.SUCCEEDED and len(job.tasks) > 1:
+        verdict = _judge_parts(job, directory, attempt, markers, verdict, min(lag, grace))
     changed = (verdict.state, verdict.reason, verdict.detail, absent_since) != (
         attempt.state,
         attempt.reason,
@@ -207,6 +210,42 @@ def _update_one(
     return events
 
 
+def _judge_parts(
+    job: Job,
+    directory: Path,
+    attempt: AttemptRecord,
+    markers: Markers,
+    verdict: Verdict,
+    settle: float,
+) -> Verdict:
+    """Judge each of the packed tasks, and keep it in the attempt; the verdict, unless it is early.
+
+    What was finished before the attempt failed counts all the same.
+    """
+    now = time.time()
+    done = finished(markers)
+    own = replace(job, tasks=tuple(run for run in job.tasks if run.key in done))
+    checked = _checked(own, directory)
+    if late := awaited(job, markers, {**checked.problems, **checked.awaited}, now, settle):
+        return Verdict(JobState.UNKNOWN, detail=late)
+    attempt.parts = judge_parts(
+        job,
+        markers,
+        verdict,
+        {**checked.problems, **checked.worthless},
+        checked.suspect,
+        _end(job, markers, now),
+    )
+    return verdict
+
+
+def _end(job: Job, markers: Markers, now: float) -> float:
+    """When it ended; what was killed could not tell, but it had no more than its walltime."""
+    if markers.exit_code is not None:
+        return markers.exit_code.at
+    return min(now, markers.started.at + job.walltime) if markers.started is not None else now
+
+
 def _verdict_event(
     now: float,
     record: JobRecord,
@@ -214,9 +253,11 @@ def _verdict_event(
     verdict: Verdict,
     absent_since: float | None,
 ) -> Event:
-    trust = {}
+    trust: dict[str, Any] = {}
     if verdict.state is JobState.SUCCEEDED and attempt.suspect is not None:
         trust = {"suspect": attempt.suspect, "unread": attempt.unread}
+    if verdict.state.final and attempt.parts:
+        trust = {"parts": parts_to_json(attempt.parts)}
     return journal.event(
         journal.ENDED if verdict.state.final else journal.SEEN,
         now,

@@ -96,7 +96,7 @@ def _job(
     paths = [request.path_of(str(values[key])) for key in ("weights", "lora") if key in values]
     digest = _digest(request, model, settings, runs)
     return Job(
-        id=_id(digest, used),
+        id=id_of(digest, used),
         digest=digest,
         service=request.service.name,
         node=request.node.name,
@@ -105,7 +105,7 @@ def _job(
         settings_name=settings.name,
         settings_version=settings.version,
         settings_path=settings.path,
-        settings_digest=_sha256(generation.that_count(settings.values)),
+        settings_digest=sha256(generation.that_count(settings.values)),
         tasks=runs,
         walltime=walltime(task, request.node, request.service, trial=asked.trial),
         max_samples=request.max_samples,
@@ -162,11 +162,14 @@ def end_margin(service: Service, trial: bool) -> int:
 def job_name(attempt: Attempt) -> str:
     """The unique name that the scheduler knows an attempt by: `ID-NN_TASK_MODEL`, ASCII.
 
+    Packed tasks are counted: `ID-NN_5tasks_MODEL`.
+
     Letters, digits and `_ . -` only, beginning with a letter, at most 60 characters: what all
     schedulers allow.
     """
     job = attempt.job
-    words = [*(task.key for task in job.tasks[:1]), job.model.rpartition("/")[2]]
+    what = job.tasks[0].key if len(job.tasks) == 1 else f"{len(job.tasks)}tasks"
+    words = [what, job.model.rpartition("/")[2]]
     shown = "_".join(re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-.") for word in words)
     return f"{attempt.label}_{shown}"[:60].rstrip("-._")
 
@@ -201,18 +204,17 @@ def _digest(request: Request, model: str, settings: Settings, runs: tuple[TaskRu
         "tasks": [_what_it_is(run) for run in runs],
         "max_samples": request.max_samples,
     }
-    return _sha256(what)
+    return sha256(what)
 
 
-def same_work(one: Job, other: Job) -> bool:
-    """Whether both jobs are the same but for the workspace's path, from which ids come, too."""
-    return _work(one) == _work(other)
+def work_of(job: Job, run: TaskRun) -> str:
+    """What this task of the job evaluates, and where: the same in whatever job it is done.
 
-
-def _work(job: Job) -> tuple[object, ...]:
+    Other than an id, it does not depend on the workspace's path.
+    """
     names = (job.service, job.node, job.provider, job.model)
     settings = (job.settings_name, job.settings_version, job.max_samples)
-    return (*names, *settings, [_what_it_is(run) for run in job.tasks])
+    return json.dumps([*names, *settings, _what_it_is(run)], sort_keys=True)
 
 
 def _what_it_is(run: TaskRun) -> list[object]:
@@ -238,11 +240,12 @@ def _check_parallel(request: Request, values: Mapping[str, object], where: str) 
         )
 
 
-def _sha256(what: object) -> str:
+def sha256(what: object) -> str:
+    """Hexadecimal digest of plain values."""
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def _id(digest: str, used: Mapping[str, str]) -> str:
+def id_of(digest: str, used: Mapping[str, str]) -> str:
     """Seven characters of the digest; others of it where these belong to another job."""
     number = int(digest, 16)
     while True:

@@ -56,6 +56,16 @@ class Queueing:
     devices: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Packing:
+    """How several tasks of a model share a job (see hpcjobs.packing)."""
+
+    walltime: int | None = None
+    """Seconds that a packed job may ask for; None = as many as its service allows."""
+    at_once: int = 1
+    """So many evaluators ask one server at the same time."""
+
+
 def checked(asked: Queueing, service: Service, node: Node, max_samples: int | None) -> Queueing:
     """The same with the priority decided.
 

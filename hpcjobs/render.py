@@ -112,7 +112,7 @@ class Renderer:
             "end_margin": end_margin(service, job.trial),
             "exports": self._exports(),
             "keys": self.keys,
-            "server": self._server_values(job, node),
+            "server": self.server_values(job),
             "tasks": [self._task_values(job.model, task, node) for task in job.tasks],
         }
         text = filled_in(self.environment, service.template, values, service.where)
@@ -152,7 +152,9 @@ class Renderer:
             return {"environment": given, "launcher": ""}
         return {"environment": "", "launcher": f"{shlex.join(shlex.split(given))} -- "}
 
-    def _server_values(self, job: Job, node: Node) -> dict[str, object]:
+    def server_values(self, job: Job) -> dict[str, object]:
+        """What the templates of the job's server are told."""
+        node = self.service.nodes[job.node]
         weights, settings = str(self.weights(job.model, job.tasks[0])), job.tasks[0].settings
         values = server_values(self.provider, self.service, node, job.tasks, weights)
         if "lora" in settings:

@@ -35,8 +35,6 @@ class Act(str, Enum):
     """Again, with more time."""
     BIGGER = "bigger"
     """On a bigger node instead: that is another job."""
-    REST = "rest"
-    """Only the tasks that it did not finish: that is another job."""
     LEAVE = "leave"
     """It is in the queue, or done."""
     STOP = "stop"
@@ -72,8 +70,6 @@ class Past:
     """What to do about it."""
     bad_nodes: tuple[str, ...] = ()
     """Hosts on which attempts ended with NODE_FAILURE."""
-    finished: frozenset[str] = frozenset()
-    """Tasks that the latest attempt finished."""
     suspect: str = ""
     """Why a result is not to be trusted."""
     before: int = 0
@@ -92,8 +88,6 @@ class Decision:
     """The bigger node."""
     exclude: tuple[str, ...] = ()
     """Hosts to keep away from."""
-    tasks: tuple[str, ...] = ()
-    """The tasks that are left."""
 
 
 def decide(
@@ -171,7 +165,7 @@ def _after_failure(
 def _more_time(
     job: Job, record: JobRecord, service: Service, policy: Policy, past: Past
 ) -> Decision:
-    """After a walltime that was too short: a longer one, else less to do, else a bigger node."""
+    """After a walltime that was too short: a longer one, else a bigger node."""
     had, limit = _too_short(record), _cap(job, service)
     exclude = _excluded(record.last, service, past)
     if had < limit:
@@ -183,10 +177,6 @@ def _more_time(
             exclude=exclude,
         )
     at_limit = f"not finished within {format_duration(had)}, the most that {service.name} allows"
-    left = tuple(task.key for task in job.tasks if task.key not in past.finished)
-    if 0 < len(left) < len(job.tasks):
-        why = f"{at_limit}; only what is left: {', '.join(left)}"
-        return Decision(Act.REST, why, job.walltime, exclude=exclude, tasks=left)
     node = service.nodes.get(job.node)
     if node is not None and node.bigger and not job.trial:
         why = f"{at_limit} on {job.node}; on {node.bigger} instead"

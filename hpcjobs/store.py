@@ -14,6 +14,20 @@ from hpcjobs.journal import Event
 from hpcjobs.model import Job, JobState, Reason, TaskRun
 
 
+@dataclass(frozen=True)
+class Part:
+    """How one task of a packed attempt ended."""
+
+    state: JobState
+    """PLANNED: it was not begun."""
+    reason: Reason | None = None
+    detail: str = ""
+    seconds: float = 0.0
+    """How long it had until its time was up, where that is why it failed."""
+    suspect: str = ""
+    """Why its result is not to be trusted."""
+
+
 @dataclass
 class AttemptRecord:
     """What is known of one attempt."""
@@ -37,6 +51,8 @@ class AttemptRecord:
     """By task: why its result is not to be trusted; None = nobody has looked at them yet."""
     unread: bool = False
     """Answers could not be looked at, for want of a program."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Of an attempt with packed tasks that failed: how each of them ended."""
     job: Job | None = None
     """As it was when this attempt was submitted, if that differs from the first time."""
 
@@ -182,8 +198,27 @@ def _apply(store: Store, one: Event) -> None:
         attempt.detail = one.get("detail", "")
         attempt.absent_since = one.get("absent_since")
         attempt.ended_at = at if state.final else None
+        attempt.parts = _parts(one.get("parts") or {}) if state.final else {}
         if state is JobState.SUCCEEDED:
             _apply_check(attempt, one)
+
+
+def parts_to_json(parts: Mapping[str, Part]) -> dict[str, Any]:
+    """How packed tasks ended, as plain values for the journal."""
+    return {key: dataclasses.asdict(part) for key, part in parts.items()}
+
+
+def _parts(value: dict[str, Any]) -> dict[str, Part]:
+    return {
+        str(key): Part(
+            JobState(one["state"]),
+            Reason(one["reason"]) if one.get("reason") else None,
+            str(one.get("detail", "")),
+            float(one.get("seconds", 0.0)),
+            str(one.get("suspect", "")),
+        )
+        for key, one in value.items()
+    }
 
 
 def _apply_check(attempt: AttemptRecord, one: Event) -> None:
@@ -202,7 +237,7 @@ def job_from_json(value: dict[str, Any]) -> Job:
     """The reverse of `job_to_json`."""
     fields = _known(Job, value)
     fields["tasks"] = tuple(TaskRun(**_known(TaskRun, task)) for task in value["tasks"])
-    for name in ("devices", "model_names"):
+    for name in ("devices", "model_names", "task_walltimes"):
         fields[name] = tuple(value.get(name, ()))
     return Job(**fields)
 

@@ -25,6 +25,7 @@ from hpcjobs.place import place
 from hpcjobs.plan import job_name
 from hpcjobs.render import Renderer, write_script
 from hpcjobs.schedulers import live
+from hpcjobs.shares import Works
 from hpcjobs.store import AttemptRecord, JobRecord, Store, job_to_json, load
 from hpcjobs.workspace import Workspace
 
@@ -53,13 +54,6 @@ def give_identity(workspace: Workspace) -> None:
     write_once(workspace.identity_file, secrets.token_hex(8) + "\n")
 
 
-def wanted(record: JobRecord | None, again: bool) -> bool:
-    """Whether a job is to be submitted, as it stands."""
-    if record is None:
-        return True
-    return not record.active and (again or record.state is not JobState.SUCCEEDED)
-
-
 def next_attempt(workspace: Workspace, record: JobRecord | None, job: Job) -> Attempt:
     """The attempt that would be submitted: its number is new in the journal and on the disk."""
     number = max((attempt.number for attempt in record.attempts), default=0) + 1 if record else 1
@@ -86,8 +80,8 @@ def submit(
         renderer: makes their scripts.
         jobs: what is asked for.
         again: submit also what is done.
-        known: how many attempts of each job were known when this was decided; if it has others
-            by now, it is left to the next decision.
+        known: how many attempts at each job's tasks were known when this was decided; if there are
+            others by now, it is left to the next decision.
         report: called after each that was taken, with its native id.
 
     Raises:
@@ -100,16 +94,18 @@ def submit(
         store = load(workspace.journal)
         update(workspace, store, record=True)
         shapes: set[str] = set()
+        works = Works(store)
         for index, job in enumerate(jobs):
             if interrupted():
                 outcome.left = list(jobs[index:])
                 break
-            record = store.jobs.get(job.id)
-            news = record and known is not None and len(record.attempts) != known.get(job.id, 0)
-            if record is not None and (news or not wanted(record, again)):
-                outcome.kept.append(record)
+            settled = works.settled(job, again)
+            if settled is None and known is not None and works.attempts(job) != known.get(job.id):
+                settled = next(filter(None, (works.record_of(job, run) for run in job.tasks)), None)
+            if settled is not None:
+                outcome.kept.append(settled)
                 continue
-            attempt = next_attempt(workspace, record, job)
+            attempt = next_attempt(workspace, store.jobs.get(job.id), job)
             try:
                 native_id = _submit_one(workspace, service, renderer, store, attempt, shapes)
             except SubmitRefusedError as error:
@@ -123,6 +119,7 @@ def submit(
                 break
             else:
                 outcome.submitted.append(attempt)
+                works.add(store.jobs[job.id])
                 report(attempt, native_id)
         outcome.interrupted = interrupted()
     return outcome

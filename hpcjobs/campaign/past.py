@@ -13,25 +13,27 @@ from hpcjobs.diagnosis.reading import diagnose_attempt
 from hpcjobs.errors import StorageError
 from hpcjobs.markers import read_markers
 from hpcjobs.model import Job, JobState, Reason, Verdict
+from hpcjobs.plan import work_of
 from hpcjobs.retry import Past
-from hpcjobs.store import JobRecord, Store
+from hpcjobs.shares import Works
+from hpcjobs.store import JobRecord
 from hpcjobs.workspace import Workspace
 
 
 class Known:
     """The jobs of a journal, found by what they evaluate."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, works: Works) -> None:
         self._same: dict[tuple[object, ...], list[JobRecord]] = {}
         self._done: dict[tuple[object, ...], JobRecord] = {}
-        for record in store.jobs.values():
+        for record in works.shares:
             self._same.setdefault(_what(record.job), []).append(record)
             if record.state is JobState.SUCCEEDED:
                 self._done[_place(record.job)] = record
 
     def elsewhere(self, job: Job) -> JobRecord | None:
         """Another job that is evaluating the very same, or has, wherever it runs."""
-        others = [one for one in self._same.get(_what(job), ()) if one.job.id != job.id]
+        others = [one for one in self._same.get(_what(job), ()) if _work(one.job) != _work(job)]
         active = [one for one in others if one.active]
         done = [one for one in others if one.state is JobState.SUCCEEDED]
         trusted = [one for one in done if one.last and not one.last.suspect]
@@ -40,9 +42,13 @@ class Known:
     def made_before(self, job: Job) -> str:
         """Whether the same was made under other settings, in words; empty if not."""
         other = self._done.get(_place(job))
-        if other is None or other.job.id == job.id:
+        if other is None or _what(other.job) == _what(job):
             return ""
         return f"made under other settings before ({other.job.id})"
+
+
+def _work(job: Job) -> str:
+    return work_of(job, job.tasks[0])
 
 
 def _what(job: Job) -> tuple[object, ...]:
@@ -70,13 +76,7 @@ def past_of(
     if last.state is not JobState.FAILED:
         return past
     job = record.job_of(last)
-    markers = read_markers(workspace.attempt(job.id, last.number))
-    finished = {
-        key
-        for key, task in markers.tasks.items()
-        if task.exit_code is not None and task.exit_code.value == "0"
-    }
-    past = replace(past, bad_nodes=_bad_nodes(workspace, record), finished=frozenset(finished))
+    past = replace(past, bad_nodes=_bad_nodes(workspace, record))
     keys = tuple(value for name, value in secrets.items() if is_secret(name))
     try:
         found = _diagnosed(
@@ -105,7 +105,7 @@ def _bad_nodes(workspace: Workspace, record: JobRecord) -> tuple[str, ...]:
     hosts: dict[str, None] = {}
     for attempt in record.attempts:
         if attempt.reason is Reason.NODE_FAILURE:
-            host = read_markers(workspace.attempt(record.job.id, attempt.number)).host
+            host = read_markers(workspace.attempt(record.job_of(attempt).id, attempt.number)).host
             if host is not None:
                 hosts[host.value] = None
     return tuple(hosts)

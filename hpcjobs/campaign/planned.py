@@ -13,8 +13,9 @@ from hpcjobs.config.campaigns import Campaign
 from hpcjobs.config.submissions import Submission
 from hpcjobs.errors import InputError
 from hpcjobs.model import Job, JobState
-from hpcjobs.queueing import Queueing
+from hpcjobs.queueing import Packing, Queueing
 from hpcjobs.retry import Act, Brakes, Decision, Ended, Policy, brakes, decide
+from hpcjobs.shares import Works
 from hpcjobs.store import AttemptRecord, JobRecord, Store
 from hpcjobs.workspace import Workspace
 
@@ -28,6 +29,7 @@ class Item:
     """As it would be submitted next."""
     assembly: Assembly
     record: JobRecord | None
+    """All attempts at it, also those in which it was packed with others."""
     decision: Decision
     index: int = 0
     cause: str = ""
@@ -86,7 +88,7 @@ def plan_campaign(
         InputError: a name is unknown, or a file is wrong.
     """
     queueing = Queueing(priority=campaign.priority, mail=campaign.mail)
-    make = partial(_assembly, workspace, queueing)
+    make = partial(_assembly, workspace, queueing, campaign.packing)
     return plan_rows(
         workspace, campaign.rows, make, store, policy_of(campaign), even_failed=even_failed
     )
@@ -102,7 +104,8 @@ def plan_rows(
     even_failed: bool = False,
 ) -> Planned:
     """The same for rows of whatever origin."""
-    planned, known = Planned([]), Known(store)
+    planned, works = Planned([]), Works(store)
+    known = Known(works)
     notes: dict[str, None] = {}
     pending = [(index, row, 0) for index, row in enumerate(rows)]
     while pending:
@@ -111,7 +114,8 @@ def plan_rows(
         for row, job, assembly in assembled_rows([row for _, row, _ in pending], make):
             notes.update(dict.fromkeys(assembly.notes))
             index, before = by_what[row.alike, row.task]
-            item = _item(workspace, row, job, assembly, store, known, policy, before)
+            record = works.record_of(job)
+            item = _item(workspace, row, job, assembly, record, known, policy, before)
             item.index = index
             if item.decision.act is Act.BIGGER:
                 bigger.append((item, replace(row, node=item.decision.node), before + item.attempts))
@@ -142,13 +146,15 @@ def plan_rows(
 def _assembly(
     workspace: Workspace,
     queueing: Queueing,
+    packing: Packing | None,
     row: Submission,
     models: Sequence[str],
     tasks: Sequence[str],
 ) -> Assembly:
     choices = Choices(
-        row.service, row.node, models, tasks, row.settings, row.provider, row.max_samples, queueing
-    )
+        row.service, row.node, models, tasks, row.settings, row.provider, row.max_samples,
+        queueing, packing,
+    )  # fmt: skip
     return assemble(workspace, choices)
 
 
@@ -157,12 +163,11 @@ def _item(
     row: Submission,
     job: Job,
     assembly: Assembly,
-    store: Store,
+    record: JobRecord | None,
     known: Known,
     policy: Policy,
     before: int,
 ) -> Item:
-    record = store.jobs.get(job.id)
     other = known.elsewhere(job)
     settled = record is not None and (record.active or record.state is JobState.SUCCEEDED)
     if other is not None and not settled:
@@ -184,7 +189,8 @@ def _item(
 
 def _hold_back(items: Sequence[Item], policy: Policy) -> None:
     """Stop what would go to a model or service where the latest jobs failed alike."""
-    found: Brakes = brakes(filter(None, map(_ended, items)), policy)
+    ends = {(one.job, one.reason, one.cause): one for one in filter(None, map(_ended, items))}
+    found: Brakes = brakes(ends.values(), policy)  # what packed tasks met together counts once
     for item in items:
         why = found.why(_model(item.job), item.job.service)
         if why and item.submits:
@@ -195,8 +201,9 @@ def _ended(item: Item) -> Ended | None:
     last: AttemptRecord | None = item.record.last if item.record else None
     if last is None or not last.state.final:
         return None
+    job = item.record.job_of(last) if item.record else item.job
     return Ended(
-        f"{item.job.id}-{last.number:02d}",
+        f"{job.id}-{last.number:02d}",
         _model(item.job),
         item.job.service,
         last.ended_at or last.submitting_at,

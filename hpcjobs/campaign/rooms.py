@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hpcjobs.ask import others
 from hpcjobs.assemble import Assembly
-from hpcjobs.campaign.planned import Item
+from hpcjobs.campaign.batches import Batch
 from hpcjobs.config.campaigns import Campaign
 from hpcjobs.feeding import Load, load_of, recent, room
 from hpcjobs.store import Store
@@ -48,12 +48,12 @@ def rooms(
     return found
 
 
-def fitting(items: Sequence[Item], rooms: dict[str, Room]) -> list[Item]:
+def fitting(batches: Sequence[Batch], rooms: dict[str, Room]) -> list[Batch]:
     """Those for which there is room now, in their order."""
     left = {name: one.more for name, one in rooms.items()}
     chosen = []
-    for item in items:
-        if left[item.job.service] > 0:
-            left[item.job.service] -= 1
-            chosen.append(item)
+    for batch in batches:
+        if left[batch.job.service] > 0:
+            left[batch.job.service] -= 1
+            chosen.append(batch)
     return chosen

@@ -19,6 +19,7 @@ from hpcjobs.model import Attempt, JobState
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
+    from hpcjobs.campaign.batches import Batch
     from hpcjobs.campaign.planned import Item, Planned
     from hpcjobs.campaign.rooms import Room
     from hpcjobs.config.campaigns import Campaign
@@ -61,19 +62,19 @@ def plan_again(
     return planned
 
 
-def assemblies_of(items: Sequence[Item]) -> list[Assembly]:
-    """Each once, in the order of the items."""
+def assemblies_of(items: Sequence[Batch]) -> list[Assembly]:
+    """Each once, in the order of the jobs."""
     return list({id(one.assembly): one.assembly for one in items}.values())
 
 
-def attempts_of(context: Context, items: Sequence[Item]) -> list[Attempt]:
+def attempts_of(context: Context, items: Sequence[Batch]) -> list[Attempt]:
     """The attempts that would be made."""
     from hpcjobs.submit import next_attempt
 
     return [next_attempt(context.workspace, one.record, one.job) for one in items]
 
 
-def require_ready(context: Context, items: Sequence[Item]) -> None:
+def require_ready(context: Context, items: Sequence[Batch]) -> None:
     """Refuse what would fail after it was submitted.
 
     Raises:
@@ -91,13 +92,13 @@ def require_ready(context: Context, items: Sequence[Item]) -> None:
         assembly.personal.require_nothing_missing()
 
 
-def _with_jobs(assembly: Assembly, items: Sequence[Item]) -> int:
+def _with_jobs(assembly: Assembly, items: Sequence[Batch]) -> int:
     assembly.jobs[:] = [one.job for one in items if one.assembly is assembly]
     return len(assembly.jobs)
 
 
 def submit_items(
-    context: Context, items: Sequence[Item], as_json: bool, again: bool = False
+    context: Context, items: Sequence[Batch], as_json: bool, again: bool = False
 ) -> tuple[int, list[dict[str, Any]]]:
     """Submit them; the exit code, and what became of each group, as plain values.
 
@@ -124,7 +125,7 @@ def submit_items(
     return next((code for code in codes if code != ExitCode.OK), ExitCode.OK), documents
 
 
-def why_ask(campaign: Campaign, items: Sequence[Item]) -> str:
+def why_ask(campaign: Campaign, items: Sequence[Batch]) -> str:
     """Why a person is to be asked first; empty if nobody need be."""
     from hpcjobs.price import price_of
 
@@ -142,7 +143,7 @@ def why_ask(campaign: Campaign, items: Sequence[Item]) -> str:
     return f"at most {most} points, more than {campaign.ask_price}" if above else ""
 
 
-def agreed(campaign: Campaign, items: Sequence[Item], yes: bool, ask: bool) -> bool:
+def agreed(campaign: Campaign, items: Sequence[Batch], yes: bool, ask: bool) -> bool:
     """Whether these may be submitted.
 
     Raises:
@@ -162,17 +163,24 @@ def agreed(campaign: Campaign, items: Sequence[Item], yes: bool, ask: bool) -> b
 # ---- Shown ---------------------------------------------------------------------------------------
 
 
-def show_submissions(context: Context, items: Sequence[Item], rooms: dict[str, Room]) -> None:
+def show_submissions(context: Context, items: Sequence[Batch], rooms: dict[str, Room]) -> None:
     """The jobs with walltime and price, service by service, and the limits that hold there."""
     names = list(dict.fromkeys(one.job.service for one in items))
     for name in names:
         of_service = [one for one in items if one.job.service == name]
         service = of_service[0].assembly.service
-        show_plan(service, attempts_of(context, of_service), 0)
+        show_plan(service, attempts_of(context, of_service), 0, _saved(of_service))
         if name in rooms:
             click.echo(_limits(service.limits, name, rooms[name], len(of_service)))
     if not names:
         click.echo("nothing is to be submitted")
+
+
+def _saved(items: Sequence[Batch]) -> str:
+    from hpcjobs.packing import in_words
+
+    served = any(one.assembly.provider.server for one in items)
+    return in_words(sum(len(one.items) for one in items), len(items), served)
 
 
 def _limits(limits: Any, name: str, room: Room, wanted: int) -> str:
@@ -241,7 +249,7 @@ def item_json(item: Item) -> dict[str, Any]:
     }
 
 
-def prices_json(items: Sequence[Item]) -> dict[str, Any]:
+def prices_json(items: Sequence[Batch]) -> dict[str, Any]:
     """By service: what these cost in all."""
     from hpcjobs.cli.prices import total_json
 
@@ -252,7 +260,7 @@ def prices_json(items: Sequence[Item]) -> dict[str, Any]:
     }
 
 
-def dry_run(context: Context, items: Sequence[Item], as_json: bool) -> None:
+def dry_run(context: Context, items: Sequence[Batch], as_json: bool) -> None:
     """Every script that would be submitted, in full."""
     from hpcjobs.cli.choices import scripts_json, show_scripts
     from hpcjobs.cli.context import print_json

@@ -15,6 +15,7 @@ from hpcjobs.model import Attempt, Job, Service
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
+    from hpcjobs.queueing import Packing
     from hpcjobs.render import Script
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,6 +46,20 @@ _CHOICES = (
         "--predownload/--no-predownload",
         default=False,
         help="Fetch models and data sets first; see `hpcjobs predownload`.",
+    ),
+    click.option(
+        "--pack", is_flag=True, help="Several tasks of a model in one job, behind one server."
+    ),
+    click.option(
+        "--pack-walltime",
+        metavar="HH:MM:SS",
+        help="A packed job asks for this at most; else for what the service allows. Means --pack.",
+    ),
+    click.option(
+        "--pack-at-once",
+        type=click.IntRange(min=1, max=16),
+        metavar="N",
+        help="So many tasks of it ask the server at the same time; else 1. Means --pack.",
     ),
     click.option("--priority", metavar="P", help="In the scheduler's own scale."),
     click.option("--reservation", default="", metavar="ID", help="Run in this reservation."),
@@ -111,7 +126,26 @@ def assembled(context: Context, options: dict[str, Any]) -> Assembly:
         options=further,
         devices=devices,
     )
-    return assemble(context.workspace, Choices(**options, queueing=queueing))
+    packing = _packing(options)
+    return assemble(context.workspace, Choices(**options, queueing=queueing, packing=packing))
+
+
+def _packing(options: dict[str, Any]) -> Packing | None:
+    """Taken out of the options: how jobs are packed, if at all."""
+    from hpcjobs.durations import parse_duration
+    from hpcjobs.queueing import Packing
+
+    asked, walltime = options.pop("pack"), options.pop("pack_walltime")
+    at_once = options.pop("pack_at_once")
+    if not asked and walltime is None and at_once is None:
+        return None
+    try:
+        seconds = parse_duration(walltime) if walltime is not None else None
+    except ValueError as error:
+        raise InputError(
+            str(error), where="--pack-walltime", expected="HH:MM:SS, such as 12:00:00"
+        ) from None
+    return Packing(seconds, at_once or 1)
 
 
 def pretend_gpus(assembly: Assembly, *, quiet: bool = False) -> None:
@@ -129,7 +163,7 @@ def warn_of_missing(assembly: Assembly) -> None:
         warn(f"{name} is not set in {assembly.workspace.env_file}: shown as {name}_NOT_SET")
 
 
-def show_plan(service: Service, attempts: list[Attempt], left_alone: int) -> None:
+def show_plan(service: Service, attempts: list[Attempt], left_alone: int, saved: str = "") -> None:
     """A table of the attempts, and what they ask for and cost in all."""
     from hpcjobs.cli.prices import price_cell, price_header, price_lines
 
@@ -153,7 +187,7 @@ def show_plan(service: Service, attempts: list[Attempt], left_alone: int) -> Non
         f"{len(attempts)} job(s) to submit, {format_duration(total)} asked for in all"
         + (f"; {left_alone} in the queue or done already, left alone" if left_alone else "")
     )
-    for line in price_lines(service, [attempt.job for attempt in attempts]):
+    for line in filter(None, (saved, *price_lines(service, [one.job for one in attempts]))):
         click.echo(line)
 
 
@@ -177,7 +211,7 @@ def show_scripts(
         else:
             click.echo(f"would run: {script.command}")
     chosen = [script.attempt for script in scripts if script.attempt.job.id not in left_alone]
-    show_plan(service, chosen, len(scripts) - len(chosen))
+    show_plan(service, chosen, len(scripts) - len(chosen), assembly.saved)
 
 
 def scripts_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from hpcjobs.errors import ExitCode
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
+    from hpcjobs.campaign.batches import Batch
     from hpcjobs.campaign.planned import Item, Planned
     from hpcjobs.config.campaigns import Campaign
     from hpcjobs.config.submissions import Submission
@@ -143,16 +145,18 @@ def _show(
     overwrite: bool,
     as_json: bool,
 ) -> int:
+    from hpcjobs.campaign.batches import batched, saved
     from hpcjobs.campaign.rooms import rooms
     from hpcjobs.errors import SchedulerUnavailableError
 
-    items = planned.to_submit
+    items = batched(planned.to_submit, store)
     if output is not None:
         _write(Path(output), planned, overwrite)
     if as_json:
         print_json(
             {
                 "items": [shown.item_json(one) for one in planned.items],
+                "packed": saved(items),
                 "price": shown.prices_json(items),
                 "path": output,
             }
@@ -161,7 +165,7 @@ def _show(
     if explain:
         shown.show_decisions(planned.items)
     try:
-        found = rooms(context.workspace, campaign, store, _driven(planned))
+        found = rooms(context.workspace, campaign, store, _driven(items))
     except SchedulerUnavailableError as error:
         warn(error.what)
         found = {}
@@ -172,11 +176,11 @@ def _show(
     return ExitCode.OK
 
 
-def _driven(planned: Planned) -> list[Assembly]:
+def _driven(batches: Sequence[Batch]) -> list[Assembly]:
     """The services that this version can ask."""
     from hpcjobs.schedulers import LIVE
 
-    found = shown.assemblies_of(planned.to_submit)
+    found = shown.assemblies_of(batches)
     return [one for one in found if one.service.scheduler in LIVE]
 
 

@@ -55,6 +55,7 @@ def render(
     assembly = assembled(context, options)
     for note in assembly.notes:
         warn(note)
+    assembly.jobs[:] = [one.job for one in assembly.packed(assembly.jobs, {})]
     pretend_gpus(assembly)
     scripts = [assembly.renderer.render(Attempt(job, 1)) for job in assembly.jobs]
     warn_of_missing(assembly)
@@ -78,7 +79,7 @@ def render(
     else:
         for _, path in written:
             click.echo(path)
-        for line in price_lines(assembly.service, jobs):
+        for line in filter(None, (*price_lines(assembly.service, jobs), assembly.saved)):
             click.echo(line, err=True)  # standard output is a list of files
     return ExitCode.OK
 

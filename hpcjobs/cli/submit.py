@@ -8,7 +8,13 @@ import click
 
 from hpcjobs.cli.choices import assembled, pretend_gpus, show_plan, show_scripts, with_choices
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
-from hpcjobs.cli.submitting import confirmed, left_alone, scripts_of, submit_planned
+from hpcjobs.cli.submitting import (
+    confirmed,
+    left_alone,
+    pack_jobs,
+    scripts_of,
+    submit_planned,
+)
 from hpcjobs.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -79,6 +85,7 @@ def submit(
     assembly = assembled(context, options)
     for note in assembly.notes:
         warn(note)
+    pack_jobs(assembly, again)
     if dry_run:
         pretend_gpus(assembly)
         scripts = scripts_of(assembly, again, every=True)
@@ -91,10 +98,11 @@ def submit(
     give_identity(context.workspace)  # nothing is written before all is right
     if context.workspace.identity != planned_as:  # the jobs' ids come of it
         assembly = assembled(context, options)
+        pack_jobs(assembly, again)
         scripts = scripts_of(assembly, again)
     if not as_json:
         others = len(assembly.jobs) - len(scripts)
-        show_plan(assembly.service, [script.attempt for script in scripts], others)
+        show_plan(assembly.service, [script.attempt for script in scripts], others, assembly.saved)
     if scripts and not yes and not confirmed(len(scripts), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED
@@ -115,7 +123,9 @@ def _submit(
     if code == ExitCode.OK and wait:
         from hpcjobs.cli.status import wait_for
 
-        code = wait_for(context, [job.id for job in assembly.jobs], None, as_json)
+        jobs = [attempt.job.id for attempt in outcome.submitted]
+        jobs += [record.job.id for record in outcome.kept]
+        code = wait_for(context, list(dict.fromkeys(jobs)), None, as_json)
     elif outcome.submitted and not as_json:
         first = outcome.submitted[0].job.id
         click.echo(f"next: hpcjobs status | hpcjobs logs {first} -f | hpcjobs cancel {first}")

@@ -28,6 +28,7 @@ def submit_campaign(
     Given again, it submits only what is missing, what failed in a way that can change, and what was
     made under other settings. What is done or in the queue is left.
     """
+    from hpcjobs.campaign.batches import batched
     from hpcjobs.campaign.rooms import fitting, rooms
     from hpcjobs.observe import refresh
     from hpcjobs.submit import give_identity
@@ -38,14 +39,14 @@ def submit_campaign(
         warn(warning)
     planned = shown.plan_again(context, campaign, view.store, even_failed=failed)
     if dry_run:
-        shown.dry_run(context, planned.to_submit, as_json)
+        shown.dry_run(context, batched(planned.to_submit, view.store), as_json)
         return ExitCode.OK
-    shown.require_ready(context, planned.to_submit)
+    shown.require_ready(context, batched(planned.to_submit, view.store))
     planned_as = context.workspace.identity
     give_identity(context.workspace)  # nothing is written before all is right
     if context.workspace.identity != planned_as:  # the jobs' ids come of it
         planned = shown.plan_again(context, campaign, view.store, even_failed=failed)
-    everything = planned.to_submit
+    everything = batched(planned.to_submit, view.store)
     services = shown.assemblies_of(everything)
     found = rooms(context.workspace, campaign, view.store, services)
     chosen = fitting(everything, found)

@@ -17,7 +17,13 @@ from hpcjobs.cli.choices import (
     with_choices,
 )
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
-from hpcjobs.cli.submitting import confirmed, left_alone, scripts_of, submit_planned
+from hpcjobs.cli.submitting import (
+    confirmed,
+    left_alone,
+    pack_jobs,
+    scripts_of,
+    submit_planned,
+)
 from hpcjobs.errors import ExitCode, InputError, printable
 
 if TYPE_CHECKING:
@@ -97,14 +103,16 @@ def submit_from(
     for assembly in assemblies:
         count = len(assembly.jobs)
         _leave_what_is_queued(assembly)
+        count -= len(assembly.jobs)
+        pack_jobs(assembly, again)
+        count += len(assembly.jobs)
         scripts = scripts_of(assembly, again)
         assembly.personal.require_nothing_missing()
         planned.append(len(scripts))
         chosen.append([script.attempt.job for script in scripts])
         if not as_json:
-            show_plan(
-                assembly.service, [script.attempt for script in scripts], count - len(scripts)
-            )
+            attempts = [script.attempt for script in scripts]
+            show_plan(assembly.service, attempts, count - len(scripts), assembly.saved)
     if sum(planned) and not yes and not confirmed(sum(planned), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED
@@ -210,12 +218,12 @@ def _with_walltimes(assembly: Assembly, rows: list[Submission]) -> list[Job]:
     return jobs
 
 
-def _leave_what_is_queued(assembly: Assembly) -> set[str]:
-    """Take out what another job, on another node or service, is evaluating; the ids of that."""
+def _leave_what_is_queued(assembly: Assembly) -> list[Job]:
+    """Take out, and give, what another job, on another node or service, is evaluating."""
     from hpcjobs.store import load
 
     store = load(assembly.workspace.journal)
-    kept, taken_out = [], set()
+    kept, taken_out = [], []
     for job in assembly.jobs:
         other = _under_way(store, job)
         if other is None:
@@ -226,17 +234,19 @@ def _leave_what_is_queued(assembly: Assembly) -> set[str]:
         under_way = f"under way as {other.job.id} on {where}"
         text = f"left alone: {keys} of {printable(job.model)[1:-1]}: {under_way}"
         click.echo(text, err=True)
-        taken_out.add(job.id)
+        taken_out.append(job)
     assembly.jobs[:] = kept
     return taken_out
 
 
 def _under_way(store: Store, job: Job) -> JobRecord | None:
+    from hpcjobs.shares import shares
+
     def about(one: Job) -> tuple[object, ...]:
         keys = tuple(task.key for task in one.tasks)
         return (one.model, one.result_prefix, one.settings_name, one.max_samples, keys)
 
-    for record in store.jobs.values():
+    for record in (share for one in store.jobs.values() for share in shares(one)):
         same = record.active and record.job.id != job.id and about(record.job) == about(job)
         if same and record.job.settings_digest == job.settings_digest:
             return record
@@ -248,8 +258,11 @@ def _show_all(assemblies: list[Assembly], again: bool, as_json: bool) -> None:
     shown = []
     for assembly in assemblies:
         pretend_gpus(assembly)
+        queued = _leave_what_is_queued(assembly)
+        pack_jobs(assembly, again)
+        assembly.jobs += queued
         scripts = scripts_of(assembly, again, every=True)
-        alone = left_alone(assembly, again) | _leave_what_is_queued(assembly)
+        alone = left_alone(assembly, again) | {job.id for job in queued}
         if as_json:
             shown.append(scripts_json(assembly.service, scripts, alone))
         else:
@@ -258,6 +271,10 @@ def _show_all(assemblies: list[Assembly], again: bool, as_json: bool) -> None:
         print_json({"groups": shown})
     elif not assemblies:
         click.echo("the table has no rows")
+
+
+def _waited_for(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*document["submitted"], *document["kept"]]
 
 
 def _submit(
@@ -287,7 +304,7 @@ def _submit(
         if code == ExitCode.UNAVAILABLE:
             silent.add(assembly.service.name)
     code = next((code for code in codes if code != ExitCode.OK), ExitCode.OK)
-    jobs = [job.id for assembly in assemblies for job in assembly.jobs]
+    jobs = [one["job"] for document in documents for one in _waited_for(document)]
     if not assemblies and not as_json:
         click.echo("the table has no rows")
     if code == ExitCode.OK and wait and jobs:

@@ -18,24 +18,41 @@ if TYPE_CHECKING:
     from hpcjobs.submit import Outcome
 
 
+def pack_jobs(assembly: Assembly, again: bool) -> None:
+    """Pack what would be submitted, if that is asked for; what is left alone stays as it is."""
+    from hpcjobs.shares import Works
+    from hpcjobs.store import load
+
+    if assembly.packing is None:
+        return
+    store = load(assembly.workspace.journal)
+    works = Works(store)
+    settled = [works.settled(job, again) for job in assembly.jobs]
+    left = [job for job, why in zip(assembly.jobs, settled, strict=True) if why]
+    rest = [job for job, why in zip(assembly.jobs, settled, strict=True) if not why]
+    assembly.jobs[:] = [*(one.job for one in assembly.packed(rest, store.digests)), *left]
+
+
 def scripts_of(assembly: Assembly, again: bool, every: bool = False) -> list[Script]:
     """The scripts of the jobs that would be submitted, or of `every` job."""
+    from hpcjobs.shares import Works
     from hpcjobs.store import load
-    from hpcjobs.submit import next_attempt, wanted
+    from hpcjobs.submit import next_attempt
 
-    records = load(assembly.workspace.journal).jobs
-    chosen = [job for job in assembly.jobs if every or wanted(records.get(job.id), again)]
+    store = load(assembly.workspace.journal)
+    works, records = Works(store), store.jobs
+    chosen = [job for job in assembly.jobs if every or not works.settled(job, again)]
     attempts = [next_attempt(assembly.workspace, records.get(job.id), job) for job in chosen]
     return [assembly.renderer.render(attempt) for attempt in attempts]
 
 
 def left_alone(assembly: Assembly, again: bool) -> set[str]:
     """The ids of the jobs that would not be submitted: in the queue or done already."""
+    from hpcjobs.shares import Works
     from hpcjobs.store import load
-    from hpcjobs.submit import wanted
 
-    records = load(assembly.workspace.journal).jobs
-    return {job.id for job in assembly.jobs if not wanted(records.get(job.id), again)}
+    works = Works(load(assembly.workspace.journal))
+    return {job.id for job in assembly.jobs if works.settled(job, again)}
 
 
 def confirmed(count: int, as_json: bool) -> bool:

@@ -185,6 +185,7 @@ def _step(
 def _feed(
     context: Context, path: Path, yes: bool, agreed_to: set[str], ask: bool, as_json: bool
 ) -> _Step:
+    from hpcjobs.campaign.batches import batched
     from hpcjobs.campaign.planned import plan_campaign
     from hpcjobs.campaign.rooms import fitting, rooms
     from hpcjobs.feeding import PER_MINUTE
@@ -195,12 +196,12 @@ def _feed(
     campaign = shown.read(context, str(path))
     view = refresh(workspace)
     planned = plan_campaign(workspace, campaign, view.store)
-    items = planned.to_submit
+    items = batched(planned.to_submit, view.store)
     if items and not workspace.identity_file.exists():
         shown.require_ready(context, items)  # nothing is written before all is right
         give_identity(workspace)
         planned = plan_campaign(workspace, campaign, view.store)  # the jobs' ids come of it
-        items = planned.to_submit
+        items = batched(planned.to_submit, view.store)
     services = shown.assemblies_of(items)
     found = rooms(workspace, campaign, view.store, services, PER_MINUTE)
     chosen = fitting(items, found)
@@ -212,14 +213,14 @@ def _feed(
         warnings=view.warnings,
         active=any(shown.stands(one) == "under way" for one in planned.items),
     )
-    new = [one for one in items if one.job.id not in agreed_to]
+    new = [one for one in items if not {item.job.id for item in one.items} <= agreed_to]
     if ask and not yes and shown.why_ask(campaign, new):
         shown.show_submissions(context, items, found)
     if not shown.agreed(campaign, new, yes, ask):
         click.echo("nothing was submitted", err=True)
         step.chosen, step.code = [], ExitCode.INTERRUPTED
         return step
-    agreed_to |= {one.job.id for one in items}
+    agreed_to |= {item.job.id for one in items for item in one.items}
     if chosen:
         step.code, step.documents = shown.submit_items(context, chosen, as_json)
     return step
@@ -253,7 +254,11 @@ def _show(context: Context, step: _Step) -> None:
     from hpcjobs.store import load
 
     store = load(context.workspace.journal)
-    records = [store.jobs[one.job.id] for one in step.items if one.job.id in store.jobs]
+    ours = {
+        one.record.job_of(last).id for one in step.items if one.record and (last := one.record.last)
+    }
+    ours |= {one.job.id for one in [*step.items, *step.chosen]}
+    records = [record for record in store.jobs.values() if record.job.id in ours]
     records = records if step.items else list(store.jobs.values())
     click.clear()
     if records:

@@ -22,6 +22,7 @@ from hpcjobs.config.submissions import Submission
 from hpcjobs.errors import HpcjobsError, InputError, printable
 from hpcjobs.files import explained
 from hpcjobs.model import Service
+from hpcjobs.queueing import Packing
 from hpcjobs.workspace import Workspace
 
 LIMITS = ("unfinished", "running", "per_minute")
@@ -43,6 +44,8 @@ class Campaign:
     limits: Mapping[str, int] = field(default_factory=dict)
     priority: str | None = None
     mail: str = ""
+    packing: Packing | None = None
+    """How tasks of a model share jobs; None = each has a job of its own."""
 
 
 def read_campaign(workspace: Workspace, path: Path) -> Campaign:
@@ -69,7 +72,18 @@ def read_campaign(workspace: Workspace, path: Path) -> Campaign:
                 },
                 priority=fields.text("priority", None, pattern=r"-?[0-9]+"),
                 mail=fields.text("mail", ""),
+                packing=_packing(fields),
             )
+
+
+def _packing(fields: Fields) -> Packing | None:
+    """`pack: true`, or how."""
+    given = fields.document.value
+    if not isinstance(given, dict) or not isinstance(given.get("pack"), dict):
+        return Packing() if fields.boolean("pack", False) else None
+    with fields.section("pack") as section:
+        walltime = section.duration("walltime", None)
+        return Packing(walltime, section.integer("at_once", 1, minimum=1))
 
 
 @dataclass

@@ -10,9 +10,10 @@ import pytest
 from hpcjobs import journal
 from hpcjobs.assemble import Choices, assemble
 from hpcjobs.model import Job
-from hpcjobs.plan import same_work
+from hpcjobs.plan import work_of
+from hpcjobs.shares import Works
 from hpcjobs.store import job_to_json, load
-from hpcjobs.submit import give_identity, wanted
+from hpcjobs.submit import give_identity
 from hpcjobs.workspace import Workspace
 
 CHOICES = Choices(
@@ -52,8 +53,8 @@ def test_what_is_done_is_done_after_a_move(before: Path, tmp_path: Path) -> None
     after = before.rename(tmp_path / "after")
     jobs = jobs_of(after)
     assert [job.id for job in jobs] == ids
-    records = load(Workspace(after).journal).jobs
-    assert not any(wanted(records[job.id], again=False) for job in jobs)
+    works = Works(load(Workspace(after).journal))
+    assert all(works.settled(job, again=False) for job in jobs)
 
 
 def test_a_workspace_of_its_own_has_other_jobs(before: Path, tmp_path: Path) -> None:
@@ -73,10 +74,12 @@ def test_a_workspace_of_its_own_has_other_jobs(before: Path, tmp_path: Path) -> 
         {"settings_name": "other"},
         {"settings_version": "2"},
         {"max_samples": 3},
-        {"tasks": ()},
     ],
 )
 def test_other_work_is_another_job(before: Path, change: dict[str, object]) -> None:
     job = jobs_of(before)[0]
-    assert same_work(job, replace(job, id="another", digest="another", walltime=1))
-    assert not same_work(job, replace(job, **change))  # type: ignore[arg-type]
+    run = job.tasks[0]
+    same = replace(job, id="another", digest="another", walltime=1)
+    assert work_of(job, run) == work_of(same, run)
+    assert work_of(job, run) != work_of(replace(job, **change), run)  # type: ignore[arg-type]
+    assert work_of(job, run) != work_of(job, replace(run, script="another"))

@@ -135,14 +135,6 @@ def test_at_the_limit_without_a_bigger_node_it_stops_and_says_so() -> None:
     assert "gpu_4 has no bigger node" in decision.why
 
 
-def test_at_the_limit_a_job_of_several_tasks_goes_on_with_what_is_left() -> None:
-    runs = tuple(replace(RUN, key=key) for key in ("ja_a", "ja_b", "ja_c"))
-    timeout = failed(Reason.TIMEOUT, 24 * HOUR)
-    decision = decided(timeout, tasks=runs, past=Past(finished=frozenset({"ja_b"})))
-    assert (decision.act, decision.tasks) == (Act.REST, ("ja_a", "ja_c"))
-    assert decided(timeout, tasks=runs).act is Act.BIGGER  # not one was finished
-
-
 def test_the_time_that_was_too_short_is_not_forgotten_after_another_failure() -> None:
     decision = decided(failed(Reason.TIMEOUT), failed(Reason.NODE_FAILURE, 2 * HOUR))
     assert (decision.act, decision.walltime) == (Act.AGAIN, 2 * HOUR)

@@ -123,7 +123,7 @@ watch_over() { # TOKEN STOP_GRACE
     esac
   done
   printf '%s the job was killed; ending what it left behind\n' "$(date -u +%FT%TZ)"
-  stop 'server|evaluator' "${!sessions[@]}"
+  stop 'server|evaluator[0-9]*' "${!sessions[@]}"
 }
 watch=$(declare -f ignore_signals find_processes stop watch_over)
 exec 9> >(exec setsid bash -c "$watch; watch_over \"\$@\"" hpcjobs-watch "$token" "$stop_grace")
@@ -133,7 +133,7 @@ on_exit() {
   trap - EXIT
   # All children are named: one may have been started just before the signal came.
   # shellcheck disable=SC2046,SC2086
-  stop 'server|evaluator' $server_pid $evaluator_pid $(jobs -rp) || say 'some processes did not end'
+  stop 'server|evaluator[0-9]*' $server_pid $evaluator_pid $(jobs -rp) || say 'some processes did not end'
   echo 'done' >&9
   say "exit code $code"
   mark exit_code "$code" || code=90
