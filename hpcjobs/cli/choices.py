@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hpcjobs.cli.context import Context, print_json, warn
-from hpcjobs.cli.table import table
+from hpcjobs.cli.table import keys_of, table
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import InputError
 from hpcjobs.model import Attempt, Job, Service
@@ -170,7 +170,7 @@ def show_plan(service: Service, attempts: list[Attempt], left_alone: int, saved:
     rows = [
         (
             attempt.label,
-            ",".join(task.key for task in attempt.job.tasks),
+            keys_of(attempt.job.tasks),
             attempt.job.model,
             attempt.job.settings_name or "-",
             f"{attempt.job.service}/{attempt.job.node}",
@@ -206,7 +206,7 @@ def show_scripts(
     for script in scripts:
         job = script.attempt.job
         if job.id in left_alone:
-            keys = ",".join(task.key for task in job.tasks)
+            keys = keys_of(job.tasks)
             click.echo(f"left alone, in the queue or done already: {job.id}  {keys}  {job.model}")
         else:
             click.echo(f"would run: {script.command}")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
-from hpcjobs.cli.table import signed, word_of
+from hpcjobs.cli.table import keys_of, signed, word_of
 from hpcjobs.diagnosis.cause import Again, Kind
 from hpcjobs.diagnosis.diagnose import Diagnosis, Finding, Line
 from hpcjobs.diagnosis.text import shown
@@ -39,7 +39,7 @@ class _Case:
 
     @property
     def tasks(self) -> str:
-        return ",".join(task.key for task in self.record.job_of(self.attempt).tasks)
+        return keys_of(self.record.job_of(self.attempt).tasks)
 
 
 @click.command()

@@ -13,7 +13,7 @@ from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.notify import notify_ends
 from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
-from hpcjobs.cli.table import signed, table, word_of
+from hpcjobs.cli.table import keys_of, signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import ExitCode, HpcjobsError
 from hpcjobs.model import JobState
@@ -178,7 +178,7 @@ def _tell(
             time.strftime("%H:%M:%S"),
             signed(word_of(attempt), context.emoji),
             f"{record.job.id}-{attempt.number:02d}",
-            ",".join(task.key for task in record.job.tasks),
+            keys_of(record.job.tasks),
             detail(record),
         )
         click.echo(table([row]))

@@ -24,6 +24,7 @@ from hpcjobs.cli.submitting import (
     scripts_of,
     submit_planned,
 )
+from hpcjobs.cli.table import keys_of
 from hpcjobs.errors import ExitCode, InputError, printable
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _leave_what_is_queued(assembly: Assembly) -> list[Job]:
         if other is None:
             kept.append(job)
             continue
-        keys = ",".join(task.key for task in job.tasks)
+        keys = keys_of(job.tasks)
         where = f"{other.job.service}/{other.job.node}"
         under_way = f"under way as {other.job.id} on {where}"
         text = f"left alone: {keys} of {printable(job.model)[1:-1]}: {under_way}"

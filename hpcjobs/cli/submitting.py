@@ -8,7 +8,7 @@ import click
 
 from hpcjobs.cli.choices import job_json
 from hpcjobs.cli.context import Context, interactive, warn
-from hpcjobs.cli.table import signed
+from hpcjobs.cli.table import keys_of, signed
 from hpcjobs.errors import ExitCode, InputError, printable
 from hpcjobs.model import Attempt, Service
 
@@ -88,7 +88,7 @@ def submit_planned(
     def report(attempt: Attempt, native_id: str) -> None:
         native_ids[attempt.label] = native_id
         if not as_json:
-            keys = ",".join(task.key for task in attempt.job.tasks)
+            keys = keys_of(attempt.job.tasks)
             click.echo(
                 f"{signed('queue', context.emoji)}  {attempt.label}  {native_id}  "
                 f"{keys}  {printable(attempt.job.model)[1:-1]}"

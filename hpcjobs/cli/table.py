@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from hpcjobs.errors import printable
-from hpcjobs.model import JobState, Reason
+from hpcjobs.model import JobState, Reason, TaskRun
 
 if TYPE_CHECKING:
     from hpcjobs.store import AttemptRecord
@@ -39,6 +39,13 @@ def word(state: JobState, reason: Reason | None = None, *, suspect: bool = False
     if state is JobState.CANCELLED:
         return "deleted"
     return "unknown" if state is JobState.UNKNOWN else "not submitted"
+
+
+def keys_of(tasks: Sequence[TaskRun], most: int = 3) -> str:
+    """The keys of a job's tasks, as far as there is room for them."""
+    keys = [task.key for task in tasks]
+    more = f" and {len(keys) - most + 1} more" if len(keys) > most else ""
+    return ",".join(keys[: most - 1] if more else keys) + more
 
 
 def word_of(attempt: AttemptRecord | None) -> str:

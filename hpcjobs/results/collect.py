@@ -14,6 +14,7 @@ from hpcjobs.results.checking import task_results
 from hpcjobs.results.judgement import Judgement, Trust
 from hpcjobs.results.result_file import ResultFile, TaskResults
 from hpcjobs.results.trust import task_trust
+from hpcjobs.shares import shares
 from hpcjobs.store import AttemptRecord, JobRecord, Store
 from hpcjobs.workspace import Workspace
 
@@ -102,8 +103,9 @@ def _collected(
     latest = records[-1].job
     by_task: dict[str, list[tuple[JobRecord, TaskRun]]] = {}
     for record in records:
-        for task in record.job.tasks:
-            by_task.setdefault(task.key, []).append((record, task))
+        for share in shares(record):
+            task = share.job.tasks[0]
+            by_task.setdefault(task.key, []).append((share, task))
     return Collected(
         evaluation,
         settings_path=latest.settings_path,
@@ -120,7 +122,9 @@ def _standing(
     latest: Job,
     accept_suspect: bool,
 ) -> Standing:
-    """Where a task stands, given its jobs in the order of their submission."""
+    """Where a task stands, given its jobs in the order of their submission, as if they had no other
+    task.
+    """
     newest, task = entries[-1]
     active = [
         record
@@ -181,7 +185,7 @@ def _fault(workspace: Workspace, found: TaskResults) -> str:
 def _why(record: JobRecord) -> str:
     attempt = record.last
     if attempt is None:
-        return "not submitted"
+        return "not begun"
     reason = f"{attempt.reason.value}: " if attempt.reason else ""
     return f"{attempt.state.value} {reason}{attempt.detail}".rstrip(" :")
 

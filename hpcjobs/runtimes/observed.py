@@ -107,6 +107,9 @@ def observe_timings(
                 found.left_out[f"{job.service}/{job.node} is not described any more"] += 1
                 continue
             markers = read_markers(workspace.attempt(job.id, attempt.number))
+            if markers.server_deaths or job.at_once > 1:
+                found.left_out["tasks at once, or a server that died meanwhile"] += 1
+                continue
             taken = seconds_of_tasks(job, attempt, markers)
             if not taken:
                 found.left_out["no whole record of their times"] += 1

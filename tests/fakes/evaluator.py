@@ -1,7 +1,7 @@
 """What the fake evaluators do: ask the server once, write a result, end.
 
 Faults, for all tasks or below the task's name: ignore_term, stray, exit_at_start (see faults.py);
-wait_for (a file); hold (until it is stopped); no_question; exit.
+wait_for (a file); result_before (it asks); hold (until it is stopped); no_question; exit.
 """
 
 from __future__ import annotations
@@ -31,14 +31,21 @@ def run(
     faults = {**asked, **asked.get(task, {})}
     fakes.record(program, task=task, **more)
     fakes.apply(faults)
+    if faults.get("result_before"):
+        _leave(task, results, value)
     if "wait_for" in faults:
         fakes.wait_for(faults["wait_for"])
     if faults.get("hold"):
         time.sleep(120)
     if url is not None and not faults.get("no_question"):
-        _ask(url, key)
+        _ask(url, key, task)
     if "exit" in faults:
         sys.exit(faults["exit"])
+    _leave(task, results, value)
+
+
+def _leave(task: str, results: list[str], value: dict[str, object]) -> None:
+    """A result, and the samples of it."""
     now = datetime.datetime.now().isoformat().replace(":", "-")
     path = Path(*results, f"results_{now}.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,9 +55,11 @@ def run(
     samples.write_text("".join(json.dumps({"doc_id": n, **one}) + "\n" for n in range(4)))
 
 
-def _ask(url: str, key: str) -> None:
+def _ask(url: str, key: str, task: str) -> None:
     request = urllib.request.Request(
-        url, b"{}", {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        url,
+        json.dumps({"task": task}).encode(),
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )
     try:
         urllib.request.urlopen(request, timeout=60).read()

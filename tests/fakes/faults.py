@@ -35,6 +35,11 @@ def record(program: str, **more: object) -> None:
     path.with_suffix(".tmp").rename(path)
 
 
+def records(program: str) -> list[Path]:
+    """What runs of a program have left."""
+    return list(Path(os.environ["FAKE_RECORDS"]).glob(f"{program}.*.json"))
+
+
 def command_lines() -> list[str]:
     """What any user sees of all processes in their argument lists."""
     found = []

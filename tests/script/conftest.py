@@ -71,6 +71,8 @@ def render(workspace: Workspace, tag: str) -> Callable[..., Script]:
         walltime: int = 600,
         label: str = "abcdefg",
         weights: str = "",
+        needs: tuple[int, ...] = (),
+        at_once: int = 1,
         **fields: Any,
     ) -> Script:
         shipped = read_service(workspace, "local")
@@ -88,6 +90,8 @@ def render(workspace: Workspace, tag: str) -> Callable[..., Script]:
             settings_path="",
             tasks=tuple(_with_weights(TASKS[key], weights) for key in tasks or ("demo_sums",)),
             walltime=walltime,
+            task_walltimes=needs or tuple(1 for _ in tasks),
+            at_once=at_once,
         )
         chosen = read_providers(workspace.find_file("conf", "providers.yaml"))[provider]
         personal = PersonalValues(workspace.env_file, {})
