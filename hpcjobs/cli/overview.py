@@ -10,15 +10,19 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from hpcjobs.cli.context import Context
 from hpcjobs.cli.table import signed, table, word_of
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import StorageError
+from hpcjobs.errors import HpcjobsError, StorageError
 from hpcjobs.files import write_json
 from hpcjobs.model import JobState
 from hpcjobs.store import JobRecord
 from hpcjobs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hpcjobs.progress.outlook import JobProgress
 
 
 def news(workspace: Workspace, records: Sequence[JobRecord]) -> list[JobRecord]:
@@ -86,7 +90,7 @@ def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
         where + (" trial" if job.trial else ""),
         attempt.native_id or "-" if attempt else "-",
         f"{_elapsed(context, record)} of {format_duration(_allowed(record))}",
-        detail(record),
+        _busy(context, record) or detail(record),
     )
 
 
@@ -109,6 +113,40 @@ def _elapsed(context: Context, record: JobRecord) -> str:
         return format_duration(markers.exit_code.at - markers.started.at)
     end = attempt.ended_at if attempt.ended_at is not None else time.time()
     return format_duration(end - markers.started.at)
+
+
+def _busy(context: Context, record: JobRecord) -> str:
+    """What a running job does and how far it is, and what else its detail says."""
+    progress = progress_of(context.workspace, record)
+    if progress is None or record.last is None:
+        return ""
+    from hpcjobs.progress.outlook import described
+
+    first, _, rest = record.last.detail.partition("; ")
+    # The phase that the journal has may be older than the markers.
+    known = first in ("", "ready", "ended", "starting the server")
+    rest = rest if known or first.startswith("evaluating ") else record.last.detail
+    return "; ".join(filter(None, (described(progress), rest)))
+
+
+def progress_of(workspace: Workspace, record: JobRecord) -> JobProgress | None:
+    """How far it is, if it runs: only then is anything read."""
+    attempt = record.last
+    if attempt is None or attempt.state is not JobState.RUNNING:
+        return None
+    from hpcjobs.config.services import read_service
+    from hpcjobs.markers import read_markers
+    from hpcjobs.plan import end_margin
+    from hpcjobs.progress.reading import read_progress
+
+    job, margin = record.job_of(attempt), 0
+    with suppress(HpcjobsError):  # else the walltime itself
+        margin = end_margin(read_service(workspace, job.service), job.trial)
+    directory = workspace.attempt(job.id, attempt.number)
+    markers = read_markers(directory)
+    if markers.exit_code is not None:
+        return None
+    return read_progress(directory, job, markers, time.time(), margin)
 
 
 def detail(record: JobRecord) -> str:
