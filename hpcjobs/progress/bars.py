@@ -149,7 +149,7 @@ class _LmEval(_Reader):
     Before that it makes the questions ready, a bar without a name for each of its tasks.
     """
 
-    _KIND = re.compile(r"\bRunning (\w+) requests\s*$")
+    _KIND = re.compile(r"\S\s+Running (\w+) requests\s*$")  # a bar may begin so
     _KINDS: ClassVar = {"generate_until": GENERATE, "loglikelihood": LOGLIKELIHOOD}
     _GROUP = re.compile(r"\bUsing gen_kwargs: (.*)")
     _CACHED = re.compile(r"\bCached requests: (\d{1,12}), Requests remaining: \d+")
@@ -243,7 +243,8 @@ class _Lighteval(_Reader):
     def drawn(self, bar: Bar) -> None:
         """Count it, if it is below a bar of parts that has not ended."""
         if bar.name == "Splits":
-            if self.now and self.seen and self.splits and bar.done > self.splits.done:
+            ended = self.seen and self.splits is not None and bar.done > self.splits.done
+            if self.now and (ended or bar.done == bar.total):
                 self.now = replace(self.now, done=self.now.total)  # some bars do not show their end
             self.splits, self.seen = bar, True
             return
