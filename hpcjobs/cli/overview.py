@@ -10,19 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from hpcjobs.cli.context import Context
+from hpcjobs.cli.progress import busy
 from hpcjobs.cli.table import signed, table, word_of
 from hpcjobs.durations import format_duration
-from hpcjobs.errors import HpcjobsError, StorageError
+from hpcjobs.errors import StorageError
 from hpcjobs.files import write_json
+from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import JobState
-from hpcjobs.store import JobRecord
+from hpcjobs.store import AttemptRecord, JobRecord
 from hpcjobs.workspace import Workspace
-
-if TYPE_CHECKING:
-    from hpcjobs.progress.outlook import JobProgress
 
 
 def news(workspace: Workspace, records: Sequence[JobRecord]) -> list[JobRecord]:
@@ -83,14 +81,17 @@ def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
     job, attempt = record.job, record.last
     state = word_of(attempt)
     where = f"{job.service}/{job.node}" + (f" {job.priority}" if job.priority else "")
+    markers = Markers()
+    if attempt:
+        markers = read_markers(context.workspace.attempt(job.id, attempt.number))
     return (
         signed(state, context.emoji),
         f"{job.id}-{attempt.number:02d}" if attempt else job.id,
         ",".join(task.key for task in job.tasks),
         where + (" trial" if job.trial else ""),
         attempt.native_id or "-" if attempt else "-",
-        f"{_elapsed(context, record)} of {format_duration(_allowed(record))}",
-        _busy(context, record) or detail(record),
+        f"{_elapsed(attempt, markers)} of {format_duration(_allowed(record))}",
+        busy(context.workspace, record, markers) or detail(record),
     )
 
 
@@ -99,54 +100,14 @@ def _allowed(record: JobRecord) -> int:
     return (record.job_of(record.last) if record.last else record.job).walltime
 
 
-def _elapsed(context: Context, record: JobRecord) -> str:
+def _elapsed(attempt: AttemptRecord | None, markers: Markers) -> str:
     """How long it has run, by its own clock."""
-    from hpcjobs.markers import read_markers
-
-    attempt = record.last
-    if attempt is None:
-        return "-"
-    markers = read_markers(context.workspace.attempt(record.job.id, attempt.number))
-    if markers.started is None:
+    if attempt is None or markers.started is None:
         return "-"
     if markers.exit_code is not None:
         return format_duration(markers.exit_code.at - markers.started.at)
     end = attempt.ended_at if attempt.ended_at is not None else time.time()
     return format_duration(end - markers.started.at)
-
-
-def _busy(context: Context, record: JobRecord) -> str:
-    """What a running job does and how far it is, and what else its detail says."""
-    progress = progress_of(context.workspace, record)
-    if progress is None or record.last is None:
-        return ""
-    from hpcjobs.progress.outlook import described
-
-    first, _, rest = record.last.detail.partition("; ")
-    # The phase that the journal has may be older than the markers.
-    known = first in ("", "ready", "ended", "starting the server")
-    rest = rest if known or first.startswith("evaluating ") else record.last.detail
-    return "; ".join(filter(None, (described(progress), rest)))
-
-
-def progress_of(workspace: Workspace, record: JobRecord) -> JobProgress | None:
-    """How far it is, if it runs: only then is anything read."""
-    attempt = record.last
-    if attempt is None or attempt.state is not JobState.RUNNING:
-        return None
-    from hpcjobs.config.services import read_service
-    from hpcjobs.markers import read_markers
-    from hpcjobs.plan import end_margin
-    from hpcjobs.progress.reading import read_progress
-
-    job, margin = record.job_of(attempt), 0
-    with suppress(HpcjobsError):  # else the walltime itself
-        margin = end_margin(read_service(workspace, job.service), job.trial)
-    directory = workspace.attempt(job.id, attempt.number)
-    markers = read_markers(directory)
-    if markers.exit_code is not None:
-        return None
-    return read_progress(directory, job, markers, time.time(), margin)
 
 
 def detail(record: JobRecord) -> str:

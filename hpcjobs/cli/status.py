@@ -11,8 +11,9 @@ import click
 
 from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.notify import notify_ends
-from hpcjobs.cli.overview import detail, news, overview, progress_of, remember
+from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
+from hpcjobs.cli.progress import progress_json
 from hpcjobs.cli.table import keys_of, signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import ExitCode, HpcjobsError
@@ -208,40 +209,6 @@ def record_json(workspace: Workspace, record: JobRecord) -> dict[str, Any]:
         "progress": progress_json(workspace, record),
         "spent": spent_json(workspace, record),
         "directory": str(workspace.attempt(job.id, attempt.number)) if attempt else None,
-    }
-
-
-def progress_json(workspace: Workspace, record: JobRecord) -> dict[str, Any] | None:
-    """How far it is, if it runs: docs/states.md. Times are in whole seconds."""
-    progress = progress_of(workspace, record)
-    if progress is None:
-        return None
-
-    def whole(seconds: float | None) -> int | None:
-        return None if seconds is None else round(seconds)
-
-    return {
-        "phase": progress.phase,
-        "elapsed": whole(progress.elapsed),
-        "left": whole(progress.left),
-        "tasks": progress.tasks,
-        "ended": progress.ended,
-        "running": [
-            {
-                "task": task.key,
-                "done": task.counted.done if task.counted else None,
-                "total": task.counted.total if task.counted else None,
-                "counted": task.counted.what if task.counted else None,
-                "part": task.counted.part or None if task.counted else None,
-                "remaining": whole(task.remaining),
-                "all": task.whole,
-                "silent": whole(task.silent),
-                "stalled": task.stalled,
-            }
-            for task in progress.running
-        ],
-        "remaining": whole(progress.remaining),
-        "fits": progress.fits,
     }
 
 
