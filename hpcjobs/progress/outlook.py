@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hpcjobs.durations import format_duration
 from hpcjobs.markers import Markers, TaskMarkers
 from hpcjobs.model import Job
-from hpcjobs.progress.bars import Counted
+from hpcjobs.progress.counting import Counted
 
 FEWEST_SAMPLES, SMALLEST_PART, SHORTEST = 5, 0.05, 30.0
 """Less than so many samples, such a part of them, so many seconds say nothing of the pace."""

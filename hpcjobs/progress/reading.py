@@ -11,7 +11,7 @@ from hpcjobs.errors import StorageError
 from hpcjobs.files import explained
 from hpcjobs.markers import Markers
 from hpcjobs.model import Job
-from hpcjobs.progress.bars import GENERATE, counted
+from hpcjobs.progress.counting import GENERATE, counted
 from hpcjobs.progress.outlook import JobProgress, Log, job_progress, under_way
 
 HEAD, TAIL = 64 * 1024, 16 * 1024

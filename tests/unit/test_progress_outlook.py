@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hpcjobs.markers import Marker, Markers, TaskMarkers
 from hpcjobs.model import Job, TaskRun
-from hpcjobs.progress.bars import Counted
+from hpcjobs.progress.counting import Counted
 from hpcjobs.progress.outlook import JobProgress, Log, described, job_progress
 from hpcjobs.progress.reading import read_progress
 

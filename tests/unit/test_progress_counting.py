@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hpcjobs.progress.bars import Counted, counted
+from hpcjobs.progress.counting import Counted, counted
 from hpcjobs.progress.reading import HEAD, TAIL, read_log
 
 LOGS = Path(__file__).parents[1] / "fixtures" / "progress"
@@ -186,6 +186,15 @@ def test_a_bar_that_was_written_halfway_does_not_hide_the_one_before() -> None:
     assert one.done == 4
 
 
+def test_of_many_drawings_the_last_whole_one_counts() -> None:
+    drawn = "".join(BAR.format("Requesting API:").replace("50%", "0%").replace("4/8", f"{n}/800")
+                    for n in range(5))  # fmt: skip
+    for torn in ("", "\rRequesting API:  1%|", "\rRequesting API:  90%|x| 5/800 [00:01<00:01]"):
+        one = counted([RUNNING + drawn + torn], "lm_eval")
+        assert one is not None
+        assert one.done == 4
+
+
 def test_of_each_document_by_itself_nothing_is_told() -> None:
     running = RUNNING.replace("generate_until", "loglikelihood_rolling")
     assert counted([running + BAR.format("Requesting API:")], "lm_eval") is None
@@ -291,6 +300,7 @@ PIECES = st.sampled_from(
 @example(
     [RUNNING, BAR.format("Requesting API:")], [BAR.format("Processed prompts:")], "lm_eval", "x"
 )
+@example([RUNNING, "\r\x1b[%|\x1b[A", "\n"], ["\r\x1b[%|]"], "lm_eval", "generate")
 def test_whatever_the_log_holds(
     begin: list[str], end: list[str], framework: str, output: str
 ) -> None:
