@@ -51,6 +51,7 @@ def progress_json(workspace: Workspace, record: JobRecord) -> dict[str, Any] | N
         "left": whole(progress.left),
         "tasks": progress.tasks,
         "ended": progress.ended,
+        "not_begun": progress.not_begun,
         "running": [
             {
                 "task": task.key,

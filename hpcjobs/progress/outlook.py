@@ -75,6 +75,8 @@ class JobProgress:
     tasks: int
     ended: int
     """Tasks that have ended, well or not."""
+    not_begun: int
+    """Tasks that the job leaves out, since no time is left for them."""
     running: tuple[TaskProgress, ...]
     remaining: float | None
     """Until all samples of all tasks are done; None = it cannot be said."""
@@ -97,27 +99,19 @@ def job_progress(
     elapsed = max(0.0, now - markers.started.at) if markers.started else None
     left = None if elapsed is None else job.walltime - end_margin - elapsed
     running = tuple(
-        task_progress(key, task, logs.get(key), now) for key, task in under_way(markers).items()
+        task_progress(key, markers.tasks[key], logs.get(key), now) for key in markers.running
     )
     ended = sum(task.exit_code is not None for task in markers.tasks.values())
+    not_begun = sum(task.not_begun is not None for task in markers.tasks.values())
     remaining = None
-    if running and ended + len(running) == len(job.tasks):
+    if running and ended + not_begun + len(running) == len(job.tasks):
         times = [task.remaining for task in running if task.whole]
         if len(times) == len(running) and None not in times:
             remaining = max(time for time in times if time is not None)
     return JobProgress(
-        markers.phase, elapsed, left, len(job.tasks), ended, running, remaining,
-        _fits(running, remaining, left),
+        markers.phase, elapsed, left, len(job.tasks), ended, not_begun, running, remaining,
+        False if not_begun else _fits(running, remaining, left),
     )  # fmt: skip
-
-
-def under_way(markers: Markers) -> dict[str, TaskMarkers]:
-    """The tasks that are being evaluated, by key."""
-    return {
-        key: task
-        for key, task in markers.tasks.items()
-        if task.started is not None and task.exit_code is None
-    }
 
 
 def task_progress(key: str, task: TaskMarkers, log: Log | None, now: float) -> TaskProgress:
@@ -145,9 +139,14 @@ def _fits(
 ) -> bool | None:
     if left is None:
         return None
-    if any(task.least is not None and task.least > CLEARLY * max(left, 0.0) for task in running):
+    if _needed(running) > CLEARLY * max(left, 0.0):
         return False  # whatever comes after it
     return True if remaining is not None and remaining * CLEARLY <= left else None
+
+
+def _needed(running: tuple[TaskProgress, ...]) -> float:
+    """What the running tasks will take at least, as far as that can be said."""
+    return max((task.least or 0.0 for task in running), default=0.0)
 
 
 # ---- For people ----------------------------------------------------------------------------------
@@ -159,14 +158,16 @@ def described(progress: JobProgress) -> str:
     if not progress.running:
         return ", ".join(filter(None, [*words, progress.phase]))
     words += [_task(task, progress) for task in progress.running]
+    needed = _needed(progress.running)
     if progress.fits:
         words.append("fits")
-    elif progress.fits is False and progress.left is not None:
-        needs = max(task.least for task in progress.running if task.least is not None)
+    elif progress.left is not None and needed > CLEARLY * max(progress.left, 0.0):
         words.append(
-            f"will not fit: needs about {format_duration(needs)} more, "
+            f"will not fit: needs about {format_duration(needed)} more, "
             f"{format_duration(progress.left)} left"
         )
+    if progress.not_begun:
+        words.append(f"no time left to begin {progress.not_begun}")
     return ", ".join(words)
 
 
@@ -179,7 +180,7 @@ def _task(task: TaskProgress, progress: JobProgress) -> str:
             words.append(one.part)
     if task.stalled and task.silent is not None:
         words.append(f"no progress for {_about(task.silent)}")
-    elif task.remaining is not None and progress.fits is not False:
+    elif task.remaining is not None and (progress.fits is not False or progress.not_begun):
         more = f"about {_about(task.remaining)} more"
         words.append(more if task.whole else f"{more} for these")
     return ", ".join(words)

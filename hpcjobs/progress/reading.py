@@ -12,7 +12,7 @@ from hpcjobs.files import explained
 from hpcjobs.markers import Markers
 from hpcjobs.model import Job
 from hpcjobs.progress.counting import GENERATE, counted
-from hpcjobs.progress.outlook import JobProgress, Log, job_progress, under_way
+from hpcjobs.progress.outlook import JobProgress, Log, job_progress
 
 HEAD, TAIL = 64 * 1024, 16 * 1024
 """Bytes that are read of a log: where the counting begins, and how far it is."""
@@ -24,7 +24,7 @@ def read_progress(
     """How far the attempt in `directory` is, which runs; of a log that cannot be read nothing."""
     tasks = {task.key: task for task in job.tasks}
     logs = {}
-    for key in under_way(markers):
+    for key in markers.running:
         if task := tasks.get(key):
             output = str(task.options.get("output", GENERATE))
             with suppress(StorageError):

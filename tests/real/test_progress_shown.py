@@ -81,6 +81,7 @@ def test_a_running_job_shows_its_samples(running: Running) -> None:
         "phase": f"evaluating {TASK}",
         "tasks": 1,
         "ended": 0,
+        "not_begun": 0,
         "remaining": None,
         "fits": None,
     }

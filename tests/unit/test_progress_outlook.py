@@ -192,6 +192,30 @@ def test_one_task_that_does_not_fit_is_enough(a_job: MakeJob) -> None:
     assert several(a_job, {"a": Log(changed(done=100), NOW)}, walltime=3600).fits is False
 
 
+def test_what_the_job_has_left_out_is_told(a_job: MakeJob) -> None:
+    left_out = TaskMarkers(not_begun=BEGAN)
+    found = {"a": TaskMarkers(BEGAN, BEGAN), "b": TaskMarkers(BEGAN), "c": left_out}
+    job = a_job(tasks=tasks("a", "b", "c"), walltime=7200)
+    markers = Markers(started=STARTED, ready=STARTED, tasks=found)
+    progress = job_progress(job, markers, {"b": Log(HALF, NOW)}, NOW, 0)
+    assert (progress.remaining, progress.fits, progress.not_begun) == (900.0, False, 1)
+    assert described(progress) == (
+        "1/3 tasks, evaluating b 500/1000 samples, about 15 min more, no time left to begin 1"
+    )
+
+
+def test_a_task_that_is_to_be_tried_again_has_no_log_for_a_while(a_job: MakeJob) -> None:
+    """The server died; what was asked of it does not count."""
+    job = a_job(tasks=tasks("a", "b"), walltime=7200)
+    found = {"a": TaskMarkers(BEGAN), "b": TaskMarkers(BEGAN)}
+    markers = Markers(started=STARTED, ready=STARTED, tasks=found)
+    progress = job_progress(job, markers, {"b": Log(HALF, NOW)}, NOW, 0)
+    assert (progress.remaining, progress.fits) == (None, None)
+    assert described(progress) == (
+        "0/2 tasks, evaluating a, evaluating b 500/1000 samples, about 15 min more"
+    )
+
+
 def test_between_two_tasks(a_job: MakeJob) -> None:
     assert described(several(a_job, {}, "a")) == "1/3 tasks, ready"
 
