@@ -101,6 +101,25 @@ def test_at_the_end_all_are_done(name: str) -> None:
     assert last.done == last.total
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("lighteval-good/0.13.0", 8),
+        ("lighteval-good/0.8.1", 8),
+        ("lighteval-good/swallow-0.8.0", 8),
+        ("lighteval-failures/swallow_die2", 4),
+        ("lighteval-failures/0.13.0_slow", 4),
+        ("lm_eval-good/local-chat-completions", 3),
+        ("lm_eval-good/local-completions", 4),
+    ],
+)
+def test_other_logs_of_evaluators_that_were_recorded(path: str, expected: int) -> None:
+    text = (LOGS.parent / "evaluations" / path / "stdout.log").read_bytes().decode()
+    one = counted([text], path.partition("-")[0])
+    assert one is not None
+    assert (one.done, one.total) == (expected, expected)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_while_a_bar_grows_the_number_does_not_fall(name: str) -> None:
     found = [one for one in course(name, 13) if one]
