@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from hpcjobs.cli.context import Context
 from hpcjobs.cli.progress import busy
-from hpcjobs.cli.table import signed, table, word_of
+from hpcjobs.cli.table import keys_of, signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import StorageError
 from hpcjobs.files import write_json
@@ -87,7 +87,7 @@ def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
     return (
         signed(state, context.emoji),
         f"{job.id}-{attempt.number:02d}" if attempt else job.id,
-        ",".join(task.key for task in job.tasks),
+        keys_of(job.tasks),
         where + (" trial" if job.trial else ""),
         attempt.native_id or "-" if attempt else "-",
         f"{_elapsed(attempt, markers)} of {format_duration(_allowed(record))}",
