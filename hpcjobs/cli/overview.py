@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from hpcjobs.cli.context import Context
-from hpcjobs.cli.table import signed, table, word_of
+from hpcjobs.cli.progress import busy
+from hpcjobs.cli.table import keys_of, signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import StorageError
 from hpcjobs.files import write_json
+from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import JobState
-from hpcjobs.store import JobRecord
+from hpcjobs.store import AttemptRecord, JobRecord
 from hpcjobs.workspace import Workspace
 
 
@@ -79,14 +81,17 @@ def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
     job, attempt = record.job, record.last
     state = word_of(attempt)
     where = f"{job.service}/{job.node}" + (f" {job.priority}" if job.priority else "")
+    markers = Markers()
+    if attempt:
+        markers = read_markers(context.workspace.attempt(job.id, attempt.number))
     return (
         signed(state, context.emoji),
         f"{job.id}-{attempt.number:02d}" if attempt else job.id,
-        ",".join(task.key for task in job.tasks),
+        keys_of(job.tasks),
         where + (" trial" if job.trial else ""),
         attempt.native_id or "-" if attempt else "-",
-        f"{_elapsed(context, record)} of {format_duration(_allowed(record))}",
-        detail(record),
+        f"{_elapsed(attempt, markers)} of {format_duration(_allowed(record))}",
+        busy(context.workspace, record, markers) or detail(record),
     )
 
 
@@ -95,15 +100,9 @@ def _allowed(record: JobRecord) -> int:
     return (record.job_of(record.last) if record.last else record.job).walltime
 
 
-def _elapsed(context: Context, record: JobRecord) -> str:
+def _elapsed(attempt: AttemptRecord | None, markers: Markers) -> str:
     """How long it has run, by its own clock."""
-    from hpcjobs.markers import read_markers
-
-    attempt = record.last
-    if attempt is None:
-        return "-"
-    markers = read_markers(context.workspace.attempt(record.job.id, attempt.number))
-    if markers.started is None:
+    if attempt is None or markers.started is None:
         return "-"
     if markers.exit_code is not None:
         return format_duration(markers.exit_code.at - markers.started.at)

@@ -13,6 +13,7 @@ from hpcjobs.cli.context import Context, pass_context, print_json, warn
 from hpcjobs.cli.notify import notify_ends
 from hpcjobs.cli.overview import detail, news, overview, remember
 from hpcjobs.cli.prices import spent_json
+from hpcjobs.cli.progress import progress_json
 from hpcjobs.cli.table import keys_of, signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import ExitCode, HpcjobsError
@@ -205,6 +206,7 @@ def record_json(workspace: Workspace, record: JobRecord) -> dict[str, Any]:
         "native_id": attempt.native_id if attempt else None,
         "submitted_at": attempt.submitted_at if attempt else None,
         "ended_at": attempt.ended_at if attempt else None,
+        "progress": progress_json(workspace, record),
         "spent": spent_json(workspace, record),
         "directory": str(workspace.attempt(job.id, attempt.number)) if attempt else None,
     }

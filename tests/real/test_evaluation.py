@@ -13,6 +13,8 @@ import pytest
 from command_line import CommandLine
 from evaluation_testbed import MODEL, SCORES, Testbed, Watched, evaluating, submit
 
+from hpcjobs.progress.reading import read_log
+
 pytestmark = pytest.mark.real
 
 
@@ -68,6 +70,23 @@ def test_the_score_is_the_known_one(jobs: Ended, task: str) -> None:
     jobs.line.run("aggregate", code=None)
     path = jobs.line.root / "results/hosted_vllm" / MODEL / "demo/aggregated_results.json"
     assert json.loads(path.read_text())["results"][task] == SCORES[task]
+
+
+@pytest.mark.parametrize(
+    ("task", "framework", "output", "expected"),
+    [
+        ("chat", "lm_eval", "generate", (8, 8, "requests", True)),
+        ("choices", "lm_eval", "loglikelihood", (30, 30, "requests", True)),
+        ("both", "lighteval", "generate", (16, 16, "samples", True)),
+    ],
+)
+def test_how_far_it_is_can_be_read_from_its_log(
+    jobs: Ended, task: str, framework: str, output: str, expected: tuple[object, ...]
+) -> None:
+    log = read_log(jobs.watched.directories[task] / f"{task}.log", framework, output)
+    assert log and log.counted
+    one = log.counted
+    assert (one.done, one.total, one.what, one.last) == expected, jobs.watched.log(task, task)
 
 
 def test_a_port_that_somebody_takes_at_the_last_moment_is_left_to_them(jobs: Ended) -> None:

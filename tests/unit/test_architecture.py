@@ -27,7 +27,7 @@ FLOW = (
     ("render",),
     ("commands", "journal", "lock", "markers", "place", "store"),
     ("shares", "parts"),
-    ("evidence", "spending", "runtimes"),
+    ("evidence", "spending", "runtimes", "progress"),
     ("diagnosis",),
     ("retry", "feeding"),
     ("ask",),
@@ -187,7 +187,8 @@ def test_no_module_is_a_drawer_for_everything(path: Path) -> None:
     "path", [path for path in MODULES if shown(path) in ("plan.py", "evidence.py", "servers.py",
                                                          "retry.py", "feeding.py")]
     + [path for path in MODULES if part(path) in ("schedulers", "evaluators")]
-    + [path for path in MODULES if part(path) == "diagnosis" and path.stem != "reading"],
+    + [path for path in MODULES
+       if part(path) in ("diagnosis", "progress") and path.stem != "reading"],
     ids=lambda path: shown(path),
 )  # fmt: skip
 def test_what_decides_touches_neither_files_nor_programs_nor_the_clock(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How far running jobs are: samples done, how long that will take, and whether it will fit."""
