@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpcjobs.files import explained
@@ -61,6 +61,16 @@ class Markers:
     def running(self) -> list[str]:
         """The tasks that are being evaluated."""
         return [key for key, task in self.tasks.items() if task.started and not task.exit_code]
+
+    def of_task(self, key: str) -> Markers:
+        """The same for one task: how another ended, and the job after it, says nothing of it."""
+        task = self.tasks.get(key)
+        if task is None:
+            return self
+        own = {key: task}
+        if task.exit_code is None:
+            return replace(self, tasks=own)
+        return replace(self, tasks=own, failure=task.failure, signal=None, exit_code=task.exit_code)
 
     @property
     def phase(self) -> str:

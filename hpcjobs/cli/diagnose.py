@@ -73,7 +73,11 @@ def diagnose(context: Context, jobs: tuple[str, ...], lines: int, as_json: bool)
         if record.last is not None and record.last.state is JobState.FAILED
     ]
     once = {(record.job.id, attempt.number): (record, attempt) for record, attempt in chosen}
-    cases = [_case(context, record, attempt, keys) for record, attempt in once.values()]
+    cases = [
+        _case(context, *one, keys)
+        for record, attempt in once.values()
+        for one in _failed_tasks(record, attempt)
+    ]
     if as_json:
         print_json({"jobs": [_json(case, lines) for case in cases]})
     elif jobs:
@@ -111,6 +115,21 @@ def _keys(context: Context) -> list[str]:
         warn(f"{error.where or context.workspace.env_file}: {error.what}")
         return []
     return [value for name, value in values.items() if is_secret(name)]
+
+
+def _failed_tasks(
+    record: JobRecord, attempt: AttemptRecord
+) -> list[tuple[JobRecord, AttemptRecord]]:
+    """Of packed tasks those that failed, each for itself; else the job as it is."""
+    from hpcjobs.shares import shares
+
+    found = [
+        (share, own)
+        for share in shares(record)
+        for own in share.attempts
+        if attempt.parts and own.number == attempt.number and own.state is JobState.FAILED
+    ]
+    return found or [(record, attempt)]
 
 
 def _case(

@@ -24,14 +24,18 @@ PIECE = 64 * 1024
 def diagnose_attempt(
     directory: Path, tasks: Iterable[str], verdict: Verdict, keys: Iterable[str] = ()
 ) -> Diagnosis:
-    """The diagnosis of the attempt in `directory`, which evaluates these tasks.
+    """The diagnosis of the attempt in `directory`, which evaluates these tasks (or of one of them).
 
     Raises:
         StorageError: a log or the directory cannot be read.
     """
-    names = ["scheduler.out", "job.log", "server.log", *(f"{key}.log" for key in tasks)]
+    tasks, markers = list(tasks), read_markers(directory)
+    if len(tasks) == 1:
+        markers = markers.of_task(tasks[0])
+    earlier = [f"server.{number + 1}.log" for number in range(markers.server_deaths)]
+    names = ["scheduler.out", "job.log", *earlier, "server.log", *(f"{key}.log" for key in tasks)]
     logs = {name: read_lines(directory / name) for name in names if _is_log(directory / name)}
-    return diagnose(logs, verdict, read_markers(directory), keys)
+    return diagnose(logs, verdict, markers, keys)
 
 
 def _is_log(path: Path) -> bool:

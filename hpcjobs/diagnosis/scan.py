@@ -89,6 +89,8 @@ class Scan:
 
 def kind_of(name: str) -> str:
     """Whose log a file of this name is."""
+    if re.fullmatch(r"server\.\d+\.log", name):  # of a server that was started again
+        return SERVER
     return {"server.log": SERVER, "job.log": JOB, "scheduler.out": SCHEDULER}.get(name, TASK)
 
 

@@ -1,7 +1,8 @@
 """What the fake evaluators do: ask the server once, write a result, end.
 
 Faults, for all tasks or below the task's name: ignore_term, stray, exit_at_start (see faults.py);
-wait_for (a file); result_before (it asks); hold (until it is stopped); no_question; exit.
+wait_for (a file); result_before (it asks); slow_once (a file,
+from the second time on it is quick); hold (until it is stopped); no_question; exit.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def run(
         _leave(task, results, value)
     if "wait_for" in faults:
         fakes.wait_for(faults["wait_for"])
+    if "slow_once" in faults and not Path(faults["slow_once"]).exists():
+        Path(faults["slow_once"]).touch()
+        time.sleep(120)
     if faults.get("hold"):
         time.sleep(120)
     if url is not None and not faults.get("no_question"):
