@@ -21,8 +21,9 @@ from hpcjobs.results.judgement import (
 )
 from hpcjobs.results.log_facts import LogFacts
 from hpcjobs.results.sample_facts import SampleFacts
+from hpcjobs.results.server_facts import ServerFacts
 
-VERSION = 1
+VERSION = 2
 """Of these rules: what was judged by others is judged again."""
 
 # ---- The thresholds ------------------------------------------------------------------------------
@@ -73,6 +74,10 @@ class Asked:
     """The same number, as each result file says that it was asked."""
     generations: tuple[Mapping[str, object], ...] = ()
     """The settings, likewise, under our names."""
+    generates: bool = True
+    """It asks for texts only: requests for log-likelihoods all end at their length limit."""
+    answer_tokens: int | None = None
+    """Tokens that an answer may have, where neither samples nor result say it."""
     seconds_before: float = 0.0
     """So much older than the attempt the oldest of its result files is."""
 
@@ -82,11 +87,17 @@ class Asked:
         return bool(self.settings.get("reasoning_parser"))
 
 
-def judge_task(entries: Sequence[EntryFacts], log: LogFacts, asked: Asked) -> Judgement:
+def judge_task(
+    entries: Sequence[EntryFacts],
+    log: LogFacts,
+    asked: Asked,
+    server: ServerFacts = ServerFacts(),  # noqa: B008 - frozen, and empty
+) -> Judgement:
     """The judgement on one task of a job, which may have many subsets."""
     findings = [
         *_of_requests(log),
         *_of_answers([one.facts for one in entries if one.facts], log, asked),
+        *_of_server(entries, server, asked),
         *_of_counts(entries, asked),
         *_of_samples(entries),
         *_of_settings(asked),
@@ -165,6 +176,24 @@ def _of_unfinished(facts: Sequence[SampleFacts], answers: int) -> list[Finding]:
 
 def _cut_off(facts: SampleFacts) -> int:
     return facts.at_limit if facts.limit is not None and facts.limit >= LIMIT_FROM else 0
+
+
+def _of_server(entries: Sequence[EntryFacts], server: ServerFacts, asked: Asked) -> list[Finding]:
+    """How the answers ended, where the samples do not tell it and the server counted only texts."""
+    facts = [one.facts for one in entries if one.facts]
+    if not asked.generates or len(facts) < len(entries):
+        return []
+    if any(one.likelihoods or one.limit is not None for one in facts):
+        return []
+    limits = (one.allowed or asked.answer_tokens for one in facts)
+    if any(limit is not None and limit < LIMIT_FROM for limit in limits):
+        return []
+    # What came from a cache of lm_eval was not asked for: nobody knows how it ended.
+    answers = max(server.answered, sum(one.answers for one in facts))
+    if server.cut_off > UNFINISHED_SHARE * answers:
+        how = "are cut off at the length limit, as vLLM counted them"
+        return [Finding("length", f"{server.cut_off} of {answers} answers {how}")]
+    return []
 
 
 def _of_counts(entries: Sequence[EntryFacts], asked: Asked) -> list[Finding]:

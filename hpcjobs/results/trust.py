@@ -19,7 +19,7 @@ from hpcjobs.diagnosis.reading import read_lines
 from hpcjobs.errors import StorageError
 from hpcjobs.evaluators import GENERATION
 from hpcjobs.files import explained, write_json
-from hpcjobs.markers import read_markers
+from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import Job, TaskRun
 from hpcjobs.results import gate
 from hpcjobs.results.gate import Asked, EntryFacts
@@ -35,6 +35,8 @@ from hpcjobs.results.log_facts import LogFacts, log_facts
 from hpcjobs.results.result_file import Entry, ResultError, ResultFile
 from hpcjobs.results.sample_facts import NotInstalledError, read_facts
 from hpcjobs.results.samples import SampleFile, find_sample_files
+from hpcjobs.results.server_facts import DIRECTORY as METRICS
+from hpcjobs.results.server_facts import server_facts
 
 FILE_NAME = "trust.json"
 
@@ -62,7 +64,10 @@ def task_trust(
     if (found := _kept(kept.get(run.key), made_from)) is not None:
         return found
     entries = [_entry_facts(entry, file, samples) for file, entry in _newest(files)]
-    judgement = gate.judge_task(entries, _log_facts(log), _asked(job, run, attempt, files))
+    markers = read_markers(attempt)
+    asked = _asked(job, run, markers, files)
+    server = server_facts(attempt, run.key, markers)
+    judgement = gate.judge_task(entries, _log_facts(log), asked, server)
     if keep and not judgement.unread:
         told = {
             "made_from": made_from,
@@ -101,7 +106,7 @@ def _entry_facts(entry: Entry, file: ResultFile, samples: list[SampleFile]) -> E
     facts, fault, kind = None, "", ""
     if own:
         try:
-            facts = read_facts(own[0].path, entry.task, _limit(file))
+            facts = read_facts(own[0].path, entry.task, _limit(file) or entry.answer_tokens)
         except NotInstalledError:
             fault, kind = "pip install 'hpcjobs[details]'", NOT_INSTALLED
         except ResultError as error:
@@ -129,11 +134,11 @@ def _log_facts(path: Path) -> LogFacts:
     return log_facts(path.name, read_lines(path))
 
 
-def _asked(job: Job, run: TaskRun, attempt: Path, files: list[ResultFile]) -> Asked:
+def _asked(job: Job, run: TaskRun, markers: Markers, files: list[ResultFile]) -> Asked:
     words = GENERATION.get(run.framework, {})
     options: Mapping[str, Any] = getattr(run, "options", {})
     limit = options.get("limit") if run.framework == "lm_eval" else None
-    started = read_markers(attempt).started
+    started = markers.started
     before = [started.at - _modified(file.path) if started is not None else 0.0 for file in files]
     return Asked(
         max_samples=job.max_samples if job.max_samples is not None else limit,
@@ -147,8 +152,16 @@ def _asked(job: Job, run: TaskRun, attempt: Path, files: list[ResultFile]) -> As
             }
             for file in files
         ),
+        generates=options.get("output", "generate") == "generate",
+        answer_tokens=_default_tokens(options.get("model_args")),
         seconds_before=max(before, default=0.0),
     )
+
+
+def _default_tokens(arguments: object) -> int | None:
+    """How long lm_eval's answers may be, where their task does not say it; 256, if nobody does."""
+    given = arguments.get("max_gen_toks") if isinstance(arguments, Mapping) else None
+    return given if isinstance(given, int) and given > 0 else None
 
 
 def _modified(path: Path) -> float:
@@ -168,7 +181,10 @@ def _digest(
     large = [(str(one.path.relative_to(attempt)), _size(one.path)) for one in samples]
     with explained("read", attempt):
         results = sorted(hashlib.sha256(file.path.read_bytes()).hexdigest() for file in files)
-    what = [gate.VERSION, job.max_samples, asdict(run), results, sorted(large), _size(log)]
+        metrics = sorted(
+            hashlib.sha256(path.read_bytes()).hexdigest() for path in (attempt / METRICS).glob("*")
+        )
+    what = [gate.VERSION, job.max_samples, asdict(run), results, sorted(large), _size(log), metrics]
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 
