@@ -68,6 +68,8 @@ class Asked:
 
     max_samples: float | None = None
     """At most so many samples a task; below 1, a share of them."""
+    partial: bool = False
+    """It was an option of the task that said so: its result stands among those of whole tasks."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Of these, those that the evaluator repeats are compared."""
     limits: tuple[float | None, ...] = ()
@@ -225,7 +227,21 @@ def _of_counts(entries: Sequence[EntryFacts], asked: Asked) -> list[Finding]:
             if one.samples is not None and one.samples > most:
                 why = f"{one.task}: {one.samples} samples evaluated, at most {most:g} asked for"
                 found.append(Finding("limit", why))
-    return found
+    return [*found, *_of_parts(entries, asked)]
+
+
+def _of_parts(entries: Sequence[EntryFacts], asked: Asked) -> list[Finding]:
+    """Only some of the samples, though it was no trial, which is kept apart."""
+    parts = [
+        f"{one.task}: only {_known(one.samples)} of {_known(one.original)} samples"
+        for one in entries
+        if one.samples is None or one.original is None or one.samples < one.original
+    ]
+    if not asked.partial or not parts:
+        return []
+    more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+    why = f"{parts[0]}{more} (the option limit, {asked.max_samples:g})"
+    return [Finding("limit", why)]
 
 
 def _wanted(original: int | None, most: float | None) -> int | None:
@@ -274,6 +290,10 @@ def _differs(told: object, asked: object) -> bool:
     if isinstance(told, (int, float)) and isinstance(asked, (int, float)):
         return abs(told - asked) > 1e-9 * max(1.0, abs(asked))
     return isinstance(told, str) and isinstance(asked, str) and told != asked
+
+
+def _known(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _count(number: int, noun: str) -> str:

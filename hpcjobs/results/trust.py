@@ -142,6 +142,7 @@ def _asked(job: Job, run: TaskRun, markers: Markers, files: list[ResultFile]) ->
     before = [started.at - _modified(file.path) if started is not None else 0.0 for file in files]
     return Asked(
         max_samples=job.max_samples if job.max_samples is not None else limit,
+        partial=job.max_samples is None and limit is not None,
         settings=run.settings,
         limits=tuple(file.limit for file in files),
         generations=tuple(

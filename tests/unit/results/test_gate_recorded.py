@@ -150,6 +150,16 @@ def test_what_was_not_asked_for_is_suspect(
     assert why in found.why
 
 
+def test_what_the_option_limit_left_out_is_missed(left: Left) -> None:
+    """The tree was made with `--limit 3`, and holds 3 of 4 samples."""
+    job, attempt = left(EVALUATIONS / "lm_eval-good/local-chat-completions")
+    limited = dataclasses.replace(job.tasks[0], options={"limit": 3})
+    whole = dataclasses.replace(job, tasks=(limited,))
+    assert judged(whole, attempt).why == "tiny_gen: only 3 of 4 samples (the option limit, 3)"
+    trial = dataclasses.replace(whole, max_samples=3)
+    assert judged(trial, attempt).why == ""
+
+
 def served(attempt: Path, *, cut: int, tokens: int) -> None:
     """The task's answers might have so many tokens, and so many of them ended there."""
     for when, count in (("begin", 1), ("end", 1 + cut)):
