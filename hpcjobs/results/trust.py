@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -34,11 +33,13 @@ from hpcjobs.results.judgement import (
 from hpcjobs.results.log_facts import LogFacts, log_facts
 from hpcjobs.results.result_file import Entry, ResultError, ResultFile
 from hpcjobs.results.sample_facts import NotInstalledError, read_facts
-from hpcjobs.results.samples import SampleFile, find_sample_files
+from hpcjobs.results.samples import SampleFile, by_result, find_sample_files
 from hpcjobs.results.server_facts import DIRECTORY as METRICS
 from hpcjobs.results.server_facts import server_facts
 
 FILE_NAME = "trust.json"
+
+Finder = Callable[[Path, str], SampleFile | None]
 
 
 def task_trust(
@@ -63,7 +64,8 @@ def task_trust(
     kept = _read(attempt / FILE_NAME)
     if (found := _kept(kept.get(run.key), made_from)) is not None:
         return found
-    entries = [_entry_facts(entry, file, samples) for file, entry in _newest(files)]
+    own = by_result(samples)
+    entries = [_entry_facts(entry, file, own) for file, entry in _newest(files)]
     markers = read_markers(attempt)
     asked = _asked(job, run, markers, files)
     server = server_facts(attempt, run.key, markers)
@@ -84,7 +86,7 @@ def judge_files(files: Iterable[ResultFile], samples: Iterable[SampleFile]) -> J
 
     Samples that are not there, or cannot be read here, are nothing against them.
     """
-    found = list(samples)
+    found = by_result(samples)
     entries = [_entry_facts(entry, file, found) for file, entry in _newest(list(files))]
     findings = gate.judge_task([one for one in entries if one.facts], LogFacts(), Asked()).findings
     about = ("empty", "think", "endless", "length", "likelihoods", "same")
@@ -99,14 +101,13 @@ def _newest(files: list[ResultFile]) -> list[tuple[ResultFile, Entry]]:
     return list(found.values())
 
 
-def _entry_facts(entry: Entry, file: ResultFile, samples: list[SampleFile]) -> EntryFacts:
+def _entry_facts(entry: Entry, file: ResultFile, samples: Finder) -> EntryFacts:
     """What the samples show that were written together with this result."""
-    stamp = file.path.stem.removeprefix("results_")
-    own = [one for one in samples if _plain(one.task) == _plain(entry.task) and one.time == stamp]
+    own = samples(file.path, entry.task)
     facts, fault, kind = None, "", ""
     if own:
         try:
-            facts = read_facts(own[0].path, entry.task, _limit(file) or entry.answer_tokens)
+            facts = read_facts(own.path, entry.task, _limit(file) or entry.answer_tokens)
         except NotInstalledError:
             fault, kind = "pip install 'hpcjobs[details]'", NOT_INSTALLED
         except ResultError as error:
@@ -114,11 +115,6 @@ def _entry_facts(entry: Entry, file: ResultFile, samples: list[SampleFile]) -> E
     else:
         kind = NO_SAMPLES
     return EntryFacts(entry.task, entry.samples, entry.original, facts, fault, kind)
-
-
-def _plain(task: str) -> str:
-    """A key as file names may have it."""
-    return re.sub(r"[^\w]+", "_", task)
 
 
 def _limit(file: ResultFile) -> int | None:

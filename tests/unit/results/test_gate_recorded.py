@@ -205,6 +205,13 @@ def test_where_log_likelihoods_were_asked_for_it_does_not_count(left: Left, outp
     assert judged(dataclasses.replace(job, tasks=(run,)), attempt).why == ""
 
 
+def test_what_lighteval_did_not_count_is_counted(pyarrow: Any, left: Left) -> None:
+    job, attempt = left(EVALUATIONS / "lighteval-good/0.13.0", max_samples=2)
+    (file,) = task_results(job, job.tasks[0], attempt).files
+    assert [entry.samples for entry in file.entries] == [4, 4]
+    assert "4 samples evaluated, at most 2 asked for" in judged(job, attempt).why
+
+
 def test_an_earlier_result_is_suspect(pyarrow: Any, left: Left) -> None:
     job, attempt = left(EVALUATIONS / "lm_eval-good/local-completions")
     (attempt / "started").write_text("17 2096-11-21T10:00:00Z\n")
