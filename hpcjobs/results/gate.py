@@ -77,7 +77,7 @@ class Asked:
     generations: tuple[Mapping[str, object], ...] = ()
     """The settings, likewise, under our names."""
     generates: bool = True
-    """It asks for texts only: requests for log-likelihoods all end at their length limit."""
+    """It asks for texts only: requests for log-likelihoods end at a limit of one token."""
     answer_tokens: int | None = None
     """Tokens that an answer may have, where neither samples nor result say it."""
     seconds_before: float = 0.0
