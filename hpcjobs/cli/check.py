@@ -30,12 +30,13 @@ def check_gaps(
     Ends with 0 if there is none, 1 if something is to be submitted, 3 if all is under way. A free
     trial run is not written: its row would be submitted as a job that is paid for.
     """
+    from hpcjobs.config.changed_options import current_options
     from hpcjobs.config.groups import read_task_table, select
     from hpcjobs.config.settings import DIRECTORY, read_task_settings
     from hpcjobs.observe import refresh
     from hpcjobs.results.added_functions import read_table
     from hpcjobs.results.collect import collect
-    from hpcjobs.results.gaps import UNDER_WAY, find_gaps, wanted_tasks
+    from hpcjobs.results.gaps import UNDER_WAY, AsNow, find_gaps, wanted_tasks
     from hpcjobs.results.report import aggregate_collected
 
     workspace = context.workspace
@@ -47,13 +48,15 @@ def check_gaps(
     view = refresh(workspace)
     view.store.require_models(models)
     found = collect(workspace, view.store, models)
+    evaluated = {standing.task.key for one in found for standing in one.standings}
+    now = AsNow(task_settings, current_options(workspace, evaluated))
     gaps = [
         gap
         for one in found
         for gap in find_gaps(
             workspace,
             metrics,
-            task_settings,
+            now,
             one,
             aggregate_collected(metrics, one, functions),
             wanted_tasks(found, one) if chosen is None else chosen,

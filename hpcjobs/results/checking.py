@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpcjobs.model import Job, TaskRun
+from hpcjobs.results.counting import with_counts
 from hpcjobs.results.judgement import Trust
 from hpcjobs.results.reading import read_task_results
 from hpcjobs.results.result_file import TaskResults
@@ -62,4 +63,5 @@ def whole_problem(results: TaskResults) -> str:
 def task_results(job: Job, task: TaskRun, attempt: Path) -> TaskResults:
     """The result files of one task of an attempt: whole ones, of this model only."""
     directory = attempt / "results" / task.result_dir
-    return read_task_results(directory, task.framework, job.model_names)
+    found = read_task_results(directory, task.framework, job.model_names)
+    return replace(found, files=with_counts(found.files, [directory]))

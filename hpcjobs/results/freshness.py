@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hpcjobs.config.changed_options import changed_options, current_options
 from hpcjobs.config.settings import DIRECTORY, changes, read_model_settings, read_task_settings
 from hpcjobs.errors import InputError
 from hpcjobs.files import explained
@@ -35,7 +36,9 @@ def outdated(workspace: Workspace, store: Store, one: Scores) -> str:
 
 
 def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
-    """The same, in doubt where settings have changed since; files from elsewhere as they are."""
+    """The same, in doubt where settings or options have changed since; files from elsewhere as they
+    are.
+    """
     if not one.path.absolute().is_relative_to(workspace.root / "results"):
         return one
     evaluated: dict[str, tuple[Job, TaskRun]] = {}
@@ -50,6 +53,7 @@ def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
         tasks = read_task_settings(workspace.find_file(DIRECTORY, "task_settings.csv"))
         (job, _) = next(iter(evaluated.values()))
         settings = read_model_settings(workspace, job.model, job.settings_name)
+        options = current_options(workspace, evaluated)
     except InputError as error:
         why = f"{STALE}its settings cannot be read any more: {error.what}"
         return with_doubts(one, dict.fromkeys(evaluated, why))
@@ -59,6 +63,12 @@ def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
             if key in evaluated:
                 job, run = evaluated[key]
                 changed = changes(then, job.settings_version, settings, tasks.get(run.script, {}))
-                if changed:
-                    found[key] = f"{STALE}its settings have changed since ({', '.join(changed)})"
+                others = changed_options(run.options, options.get(key, run.options))
+                whys = [
+                    f"its {what} have changed since ({', '.join(names)})"
+                    for what, names in (("settings", changed), ("options", others))
+                    if names
+                ]
+                if whys:
+                    found[key] = STALE + "; ".join(whys)
     return with_doubts(one, found)

@@ -112,6 +112,8 @@ def _subset(measured: Measured) -> str:
 def _no_metric(names: Sequence[str], task: str, entry: Entry) -> str:
     if faults := [entry.faults[name] for name in names if name in entry.faults]:
         return "; ".join(faults)
+    if not entry.metrics:
+        return f"the result of {task} has answers, and no score: it was made with predict_only"
     return f"the result of {task} has no {_some(names)} (it has {_some(list(entry.metrics))})"
 
 

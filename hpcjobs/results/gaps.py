@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hpcjobs.config.changed_options import changed_options
 from hpcjobs.config.metrics import MetricTable
 from hpcjobs.config.settings import changes, read_model_settings
 from hpcjobs.config.submissions import Submission
@@ -28,7 +29,15 @@ SUSPECT = "suspect"
 """Its result is not to be trusted, or a value made of it is missing or in doubt."""
 UNDER_WAY = "under way"
 
-TaskSettings = Mapping[str, Mapping[str, object]]
+
+@dataclass(frozen=True)
+class AsNow:
+    """What the workspace says now of its tasks."""
+
+    settings: Mapping[str, Mapping[str, object]]
+    """By script."""
+    options: Mapping[str, Mapping[str, object]]
+    """By key; of those that its table has."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def wanted_tasks(found: Sequence[Collected], one: Collected) -> list[str]:
 def find_gaps(
     workspace: Workspace,
     table: MetricTable,
-    task_settings: TaskSettings,
+    now: AsNow,
     collected: Collected,
     result: Aggregate,
     wanted: Sequence[str],
@@ -67,7 +76,7 @@ def find_gaps(
     Args:
         workspace: where the model's settings are, as they are now.
         table: the metrics.
-        task_settings: the settings of the tasks, as they are now.
+        now: the settings and options of the tasks.
         collected: where its tasks stand.
         result: its numbers.
         wanted: keys of tasks.
@@ -81,7 +90,7 @@ def find_gaps(
         if standing is None:
             gaps.append(_gap(MISSING, "never submitted", latest, key))
             continue
-        state, why = _state(workspace, table, task_settings, standing, result)
+        state, why = _state(workspace, table, now, standing, result)
         if state:
             gaps.append(_gap(state, why, standing.job, key))
     return gaps
@@ -90,7 +99,7 @@ def find_gaps(
 def _state(
     workspace: Workspace,
     table: MetricTable,
-    task_settings: TaskSettings,
+    now: AsNow,
     standing: Standing,
     result: Aggregate,
 ) -> tuple[str, str]:
@@ -102,7 +111,7 @@ def _state(
         return SUSPECT, standing.doubt.why if standing.doubt else ""
     if not standing.done:
         return FAILED, standing.why
-    if changed := _changed(workspace, task_settings, standing.job, standing.task):
+    if changed := _changed(workspace, now, standing.job, standing.task):
         return STALE, changed
     whys = []
     for metric in metrics_of(table, [standing.task.script]):
@@ -116,15 +125,20 @@ def _state(
     return (SUSPECT, "; ".join(whys)) if whys else ("", "")
 
 
-def _changed(workspace: Workspace, task_settings: TaskSettings, job: Job, run: TaskRun) -> str:
+def _changed(workspace: Workspace, now: AsNow, job: Job, run: TaskRun) -> str:
     """How the settings differ from those it was evaluated with; empty if they do not."""
     try:
         settings = read_model_settings(workspace, job.model, job.settings_name)
     except InputError as error:
         return f"its settings cannot be read any more: {error.what}"
-    found = changes(run.settings, job.settings_version, settings, task_settings.get(run.script, {}))
-    differences = [f"{key} {_shown(old)} -> {_shown(new)}" for key, (old, new) in found.items()]
-    return f"its settings have changed since: {', '.join(differences)}" if differences else ""
+    found = changes(run.settings, job.settings_version, settings, now.settings.get(run.script, {}))
+    options = changed_options(run.options, now.options.get(run.key, run.options))
+    return "; ".join(
+        f"its {what} have changed since: "
+        + ", ".join(f"{name} {_shown(old)} -> {_shown(new)}" for name, (old, new) in some.items())
+        for what, some in (("settings", found), ("options", options))
+        if some
+    )
 
 
 def _shown(value: object) -> str:

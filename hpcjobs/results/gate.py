@@ -21,8 +21,9 @@ from hpcjobs.results.judgement import (
 )
 from hpcjobs.results.log_facts import LogFacts
 from hpcjobs.results.sample_facts import SampleFacts
+from hpcjobs.results.server_facts import ServerFacts
 
-VERSION = 1
+VERSION = 2
 """Of these rules: what was judged by others is judged again."""
 
 # ---- The thresholds ------------------------------------------------------------------------------
@@ -67,12 +68,18 @@ class Asked:
 
     max_samples: float | None = None
     """At most so many samples a task; below 1, a share of them."""
+    partial: bool = False
+    """It was an option of the task that said so: its result stands among those of whole tasks."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Of these, those that the evaluator repeats are compared."""
     limits: tuple[float | None, ...] = ()
     """The same number, as each result file says that it was asked."""
     generations: tuple[Mapping[str, object], ...] = ()
     """The settings, likewise, under our names."""
+    generates: bool = True
+    """It asks for texts only: requests for log-likelihoods end at a limit of one token."""
+    answer_tokens: int | None = None
+    """Tokens that an answer may have, where neither samples nor result say it."""
     seconds_before: float = 0.0
     """So much older than the attempt the oldest of its result files is."""
 
@@ -82,11 +89,17 @@ class Asked:
         return bool(self.settings.get("reasoning_parser"))
 
 
-def judge_task(entries: Sequence[EntryFacts], log: LogFacts, asked: Asked) -> Judgement:
+def judge_task(
+    entries: Sequence[EntryFacts],
+    log: LogFacts,
+    asked: Asked,
+    server: ServerFacts = ServerFacts(),  # noqa: B008 - frozen, and empty
+) -> Judgement:
     """The judgement on one task of a job, which may have many subsets."""
     findings = [
         *_of_requests(log),
         *_of_answers([one.facts for one in entries if one.facts], log, asked),
+        *_of_server(entries, server, asked),
         *_of_counts(entries, asked),
         *_of_samples(entries),
         *_of_settings(asked),
@@ -167,6 +180,24 @@ def _cut_off(facts: SampleFacts) -> int:
     return facts.at_limit if facts.limit is not None and facts.limit >= LIMIT_FROM else 0
 
 
+def _of_server(entries: Sequence[EntryFacts], server: ServerFacts, asked: Asked) -> list[Finding]:
+    """How the answers ended, where the samples do not tell it and the server counted only texts."""
+    facts = [one.facts for one in entries if one.facts]
+    if not asked.generates or len(facts) < len(entries):
+        return []
+    if any(one.likelihoods or one.limit is not None for one in facts):
+        return []
+    limits = (one.allowed or asked.answer_tokens for one in facts)
+    if any(limit is not None and limit < LIMIT_FROM for limit in limits):
+        return []
+    # What came from a cache of lm_eval was not asked for: nobody knows how it ended.
+    answers = max(server.answered, sum(one.answers for one in facts))
+    if server.cut_off > UNFINISHED_SHARE * answers:
+        how = "are cut off at the length limit, as vLLM counted them"
+        return [Finding("length", f"{server.cut_off} of {answers} answers {how}")]
+    return []
+
+
 def _of_counts(entries: Sequence[EntryFacts], asked: Asked) -> list[Finding]:
     """Fewer samples than were asked for, or than the score is said to be made of."""
     found = []
@@ -196,7 +227,21 @@ def _of_counts(entries: Sequence[EntryFacts], asked: Asked) -> list[Finding]:
             if one.samples is not None and one.samples > most:
                 why = f"{one.task}: {one.samples} samples evaluated, at most {most:g} asked for"
                 found.append(Finding("limit", why))
-    return found
+    return [*found, *_of_parts(entries, asked)]
+
+
+def _of_parts(entries: Sequence[EntryFacts], asked: Asked) -> list[Finding]:
+    """Only some of the samples, though it was no trial, which is kept apart."""
+    parts = [
+        f"{one.task}: only {_known(one.samples)} of {_known(one.original)} samples"
+        for one in entries
+        if one.samples is None or one.original is None or one.samples < one.original
+    ]
+    if not asked.partial or not parts:
+        return []
+    more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+    why = f"{parts[0]}{more} (the option limit, {asked.max_samples:g})"
+    return [Finding("limit", why)]
 
 
 def _wanted(original: int | None, most: float | None) -> int | None:
@@ -245,6 +290,10 @@ def _differs(told: object, asked: object) -> bool:
     if isinstance(told, (int, float)) and isinstance(asked, (int, float)):
         return abs(told - asked) > 1e-9 * max(1.0, abs(asked))
     return isinstance(told, str) and isinstance(asked, str) and told != asked
+
+
+def _known(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _count(number: int, noun: str) -> str:

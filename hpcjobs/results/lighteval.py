@@ -77,6 +77,7 @@ def _entry(task: str, values: Mapping[str, Any], configs: Mapping[str, Any]) -> 
         stderrs,
         samples=count(config.get("effective_num_docs")),
         original=count(config.get("original_num_docs")),
+        answer_tokens=count(config.get("generation_size")),
         faults=faults,
     )
 

@@ -1,7 +1,8 @@
 """What a result file of lm_eval (0.4) says.
 
 A metric's key is `metric,filter`; keys without a comma (`alias`, `name`, `sample_len`, …) describe
-the task. Groups stand among the tasks, some of them without any metric.
+the task. Groups stand among the tasks, some of them without any metric. With `--predict_only`, the
+metric of every task is `bypass`, 999: that is no score, and is left out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hpcjobs.results.result_file import (
 )
 
 _STDERR = "_stderr"
+_NO_METRIC = "bypass"
 
 
 def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
@@ -55,17 +57,20 @@ def read(document: Mapping[str, Any], known: Container[str] = ()) -> Content:
 
 
 def _entry(task: str, values: Mapping[str, Any], document: Mapping[str, Any]) -> Entry:
-    numbers, stderrs = {}, {}
+    numbers, stderrs, scored = {}, {}, True
     for key, value in values.items():
         name, comma, filter_name = key.partition(",")
         if not comma:
+            continue
+        if name in (_NO_METRIC, _NO_METRIC + _STDERR):
+            scored = False
             continue
         if name.endswith(_STDERR):
             if (number := finite(value)) is not None:  # `N/A` where there is none
                 stderrs[name.removesuffix(_STDERR) + comma + filter_name] = number
         else:
             numbers[key] = value
-    metrics, faults = metric_values(numbers, task)
+    metrics, faults = metric_values(numbers, task) if numbers or scored else ({}, {})
     return Entry(
         task,
         metrics,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from hpcjobs.config.metrics import MetricTable
 from hpcjobs.errors import InputError, nearest, printable
 from hpcjobs.files import explained
 from hpcjobs.results.aggregate import Aggregate, aggregate, as_json, without_partial
+from hpcjobs.results.counting import with_counts
 from hpcjobs.results.functions import AggregateFunction
 from hpcjobs.results.reading import find_result_files, read_tree
 from hpcjobs.results.report import made_from
@@ -60,7 +61,9 @@ def find_tree(root: Path, model: str) -> RawTree:
     places = [root.joinpath(*parts), root.joinpath("results", *parts), root / "__".join(parts)]
     for directory in places:
         if directory.is_dir():
-            return RawTree(model, directory, read_tree(directory, model), _below(directory))
+            found = read_tree(directory, model)
+            counted = with_counts(found.files, _sample_places(directory, model))
+            return RawTree(model, directory, replace(found, files=counted), _below(directory))
     known = list(_models(root))
     raise InputError(
         f"no directory {places[0]}",
@@ -125,16 +128,9 @@ def not_counted(tree: RawTree) -> list[str]:
 
 
 def answers_in_doubt(tree: RawTree) -> list[str]:
-    """For people: what is odd about the answers, where the samples lie beside the results.
-
-    lighteval has them in `details/MODEL` beside `results/MODEL`, lm_eval in the same directory.
-    """
-    parts = tree.model.split("/")
-    places = [tree.directory]
-    above = list(tree.directory.resolve().parents)[len(parts) - 1 : len(parts)]
-    if above and above[0].name == "results":
-        places.append(above[0].parent.joinpath("details", *parts))
-    samples = [one for place in places if place.is_dir() for one in find_sample_files(place)]
+    """For people: what is odd about the answers, where the samples lie beside the results."""
+    places = _sample_places(tree.directory, tree.model)
+    samples = [one for place in places for one in find_sample_files(place)]
     found = judge_files(tree.results.files, samples)
     return [f"suspect, though counted: {one.why}" for one in found.findings]
 
@@ -142,6 +138,16 @@ def answers_in_doubt(tree: RawTree) -> list[str]:
 def lost(tree: RawTree) -> list[Problem]:
     """The files that may hold a result of the model, and cannot be read whole."""
     return [one for one in tree.results.problems if one.ours]
+
+
+def _sample_places(directory: Path, model: str) -> list[Path]:
+    """lighteval has them in `details/MODEL` beside `results/MODEL`, lm_eval beside its results."""
+    parts = model.split("/")
+    places = [directory]
+    above = list(directory.resolve().parents)[len(parts) - 1 : len(parts)]
+    if above and above[0].name == "results":
+        places.append(above[0].parent.joinpath("details", *parts))
+    return [place for place in places if place.is_dir()]
 
 
 def _below(directory: Path) -> tuple[Path, ...]:

@@ -39,7 +39,8 @@ class Entry:
     `task` is the evaluator's own key (`swallow|mmlu_english:anatomy|0`, `demo_capitals`).
     `samples` is how many were evaluated, `original` how many the data set has; None: not told.
     `faults` say of metrics that are no finite numbers what they are instead; under the empty name,
-    what is wrong with the entry as a whole. `members` are the tasks of a group.
+    what is wrong with the entry as a whole. `members` are the tasks of a group. `answer_tokens` are
+    those that an answer may have, as the task itself says.
     """
 
     task: str
@@ -49,6 +50,7 @@ class Entry:
     original: int | None = None
     faults: Mapping[str, str] = field(default_factory=dict)
     members: tuple[str, ...] = ()
+    answer_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class SampleFacts:
     limit: int | None = None
     """Tokens that an answer may have, where the samples tell that and how many it has."""
     at_limit: int = 0
+    allowed: int | None = None
+    """Tokens that an answer may have, the least of all, whether or not it tells how many it has."""
     likelihoods: int = 0
     broken: int = 0
     """Samples whose likelihoods are no numbers."""
@@ -93,6 +95,11 @@ class SampleFacts:
         found = list(values)
         self.likelihoods += len(found)
         self.broken += not found or any(_number(one) is None for one in found)
+
+    def add_allowed(self, tokens: object) -> None:
+        """Note how many tokens the answer to one question may have."""
+        if isinstance(tokens, int) and tokens > 0:
+            self.allowed = min(tokens, self.allowed or tokens)
 
     def _add_empty(self, sample: str) -> None:
         self.empty += 1
@@ -162,8 +169,10 @@ def _read_lm_eval(path: Path, facts: SampleFacts) -> None:
             continue  # the same answers again, filtered in another way
         facts.samples += 1
         responses = value["resps"] if isinstance(value["resps"], list) else [value["resps"]]
-        if _is_generated(value.get("arguments"), responses):
+        words = _first_request(value.get("arguments"))
+        if _is_generated(words, responses):
             facts.add_answers(_texts(responses), str(value["doc_id"]))
+            facts.add_allowed(_tokens(words))
         else:
             facts.add_likelihoods(_first(one) for one in responses)
 
@@ -178,15 +187,25 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
                     raise ResultError("not JSON", where=f"{path}:{number}") from error
 
 
-def _is_generated(arguments: object, responses: list[Any]) -> bool:
-    """Whether text was asked for: the request then has an object with how to generate it."""
+def _first_request(arguments: object) -> list[Any]:
+    """What the first of the requests for a sample consists of: a question, and how to answer it."""
     requests = list(arguments.values()) if isinstance(arguments, dict) else arguments
-    if isinstance(requests, list) and requests:
-        first = requests[0]
-        words = list(first.values()) if isinstance(first, dict) else first
-        if isinstance(words, list):
-            return any(isinstance(word, dict) for word in words)
+    first = requests[0] if isinstance(requests, list) and requests else None
+    words = list(first.values()) if isinstance(first, dict) else first
+    return words if isinstance(words, list) else []
+
+
+def _is_generated(words: list[Any], responses: list[Any]) -> bool:
+    """Whether text was asked for: the request then has an object with how to generate it."""
+    if words:
+        return any(isinstance(word, dict) for word in words)
     return all(isinstance(text, str) or text is None for text in _texts(responses))
+
+
+def _tokens(words: list[Any]) -> object:
+    """How many tokens the answer may have; lm_eval takes the first of these names."""
+    how = next((word for word in words if isinstance(word, dict)), {})
+    return how.get("max_tokens", how.get("max_gen_toks"))
 
 
 def _texts(responses: list[Any]) -> list[Any]:
@@ -235,6 +254,7 @@ def _read_lighteval(path: Path, facts: SampleFacts, limit: int | None) -> None:
                 rows = table.drop_columns([tokens] if tokens in table.column_names else [])
                 for row in rows.to_pylist():
                     limit = limit or row.get("doc.generation_size")
+                    facts.add_allowed(limit)
                     (_add_new if new else _add_old)(facts, row)
                 _add_lengths(facts, lengths, limit)
     except (pyarrow.ArrowException, OSError) as error:

@@ -75,6 +75,17 @@ def find_sample_files(directory: Path) -> list[SampleFile]:
     return [newest[task] for task in sorted(newest)]
 
 
+def by_result(samples: Iterable[SampleFile]) -> Callable[[Path, str], SampleFile | None]:
+    """Finds, of these, what was written together with a result file of a task (its own key)."""
+    found = {(one.time, _plain(one.task)): one for one in samples}
+    return lambda result, task: found.get((result.stem.removeprefix("results_"), _plain(task)))
+
+
+def _plain(task: str) -> str:
+    """A key as file names may have it."""
+    return re.sub(r"[^\w]+", "_", task)
+
+
 def read_samples(files: Iterable[SampleFile]) -> Iterator[Sample]:
     """The samples of all files, one after the other.
 

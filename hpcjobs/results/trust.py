@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from hpcjobs.diagnosis.reading import read_lines
 from hpcjobs.errors import StorageError
 from hpcjobs.evaluators import GENERATION
 from hpcjobs.files import explained, write_json
-from hpcjobs.markers import read_markers
+from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import Job, TaskRun
 from hpcjobs.results import gate
 from hpcjobs.results.gate import Asked, EntryFacts
@@ -34,9 +33,13 @@ from hpcjobs.results.judgement import (
 from hpcjobs.results.log_facts import LogFacts, log_facts
 from hpcjobs.results.result_file import Entry, ResultError, ResultFile
 from hpcjobs.results.sample_facts import NotInstalledError, read_facts
-from hpcjobs.results.samples import SampleFile, find_sample_files
+from hpcjobs.results.samples import SampleFile, by_result, find_sample_files
+from hpcjobs.results.server_facts import DIRECTORY as METRICS
+from hpcjobs.results.server_facts import server_facts
 
 FILE_NAME = "trust.json"
+
+Finder = Callable[[Path, str], SampleFile | None]
 
 
 def task_trust(
@@ -61,8 +64,12 @@ def task_trust(
     kept = _read(attempt / FILE_NAME)
     if (found := _kept(kept.get(run.key), made_from)) is not None:
         return found
-    entries = [_entry_facts(entry, file, samples) for file, entry in _newest(files)]
-    judgement = gate.judge_task(entries, _log_facts(log), _asked(job, run, attempt, files))
+    own = by_result(samples)
+    entries = [_entry_facts(entry, file, own) for file, entry in _newest(files)]
+    markers = read_markers(attempt)
+    asked = _asked(job, run, markers, files)
+    server = server_facts(attempt, run.key, markers)
+    judgement = gate.judge_task(entries, _log_facts(log), asked, server)
     if keep and not judgement.unread:
         told = {
             "made_from": made_from,
@@ -79,7 +86,7 @@ def judge_files(files: Iterable[ResultFile], samples: Iterable[SampleFile]) -> J
 
     Samples that are not there, or cannot be read here, are nothing against them.
     """
-    found = list(samples)
+    found = by_result(samples)
     entries = [_entry_facts(entry, file, found) for file, entry in _newest(list(files))]
     findings = gate.judge_task([one for one in entries if one.facts], LogFacts(), Asked()).findings
     about = ("empty", "think", "endless", "length", "likelihoods", "same")
@@ -94,14 +101,13 @@ def _newest(files: list[ResultFile]) -> list[tuple[ResultFile, Entry]]:
     return list(found.values())
 
 
-def _entry_facts(entry: Entry, file: ResultFile, samples: list[SampleFile]) -> EntryFacts:
+def _entry_facts(entry: Entry, file: ResultFile, samples: Finder) -> EntryFacts:
     """What the samples show that were written together with this result."""
-    stamp = file.path.stem.removeprefix("results_")
-    own = [one for one in samples if _plain(one.task) == _plain(entry.task) and one.time == stamp]
+    own = samples(file.path, entry.task)
     facts, fault, kind = None, "", ""
     if own:
         try:
-            facts = read_facts(own[0].path, entry.task, _limit(file))
+            facts = read_facts(own.path, entry.task, _limit(file) or entry.answer_tokens)
         except NotInstalledError:
             fault, kind = "pip install 'hpcjobs[details]'", NOT_INSTALLED
         except ResultError as error:
@@ -109,11 +115,6 @@ def _entry_facts(entry: Entry, file: ResultFile, samples: list[SampleFile]) -> E
     else:
         kind = NO_SAMPLES
     return EntryFacts(entry.task, entry.samples, entry.original, facts, fault, kind)
-
-
-def _plain(task: str) -> str:
-    """A key as file names may have it."""
-    return re.sub(r"[^\w]+", "_", task)
 
 
 def _limit(file: ResultFile) -> int | None:
@@ -129,14 +130,15 @@ def _log_facts(path: Path) -> LogFacts:
     return log_facts(path.name, read_lines(path))
 
 
-def _asked(job: Job, run: TaskRun, attempt: Path, files: list[ResultFile]) -> Asked:
+def _asked(job: Job, run: TaskRun, markers: Markers, files: list[ResultFile]) -> Asked:
     words = GENERATION.get(run.framework, {})
     options: Mapping[str, Any] = getattr(run, "options", {})
     limit = options.get("limit") if run.framework == "lm_eval" else None
-    started = read_markers(attempt).started
+    started = markers.started
     before = [started.at - _modified(file.path) if started is not None else 0.0 for file in files]
     return Asked(
         max_samples=job.max_samples if job.max_samples is not None else limit,
+        partial=job.max_samples is None and limit is not None,
         settings=run.settings,
         limits=tuple(file.limit for file in files),
         generations=tuple(
@@ -147,8 +149,16 @@ def _asked(job: Job, run: TaskRun, attempt: Path, files: list[ResultFile]) -> As
             }
             for file in files
         ),
+        generates=options.get("output", "generate") == "generate",
+        answer_tokens=_default_tokens(options.get("model_args")),
         seconds_before=max(before, default=0.0),
     )
+
+
+def _default_tokens(arguments: object) -> int | None:
+    """How long lm_eval's answers may be, where their task does not say it; 256, if nobody does."""
+    given = arguments.get("max_gen_toks") if isinstance(arguments, Mapping) else None
+    return given if isinstance(given, int) and given > 0 else None
 
 
 def _modified(path: Path) -> float:
@@ -168,7 +178,10 @@ def _digest(
     large = [(str(one.path.relative_to(attempt)), _size(one.path)) for one in samples]
     with explained("read", attempt):
         results = sorted(hashlib.sha256(file.path.read_bytes()).hexdigest() for file in files)
-    what = [gate.VERSION, job.max_samples, asdict(run), results, sorted(large), _size(log)]
+        metrics = sorted(
+            hashlib.sha256(path.read_bytes()).hexdigest() for path in (attempt / METRICS).glob("*")
+        )
+    what = [gate.VERSION, job.max_samples, asdict(run), results, sorted(large), _size(log), metrics]
     return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
 
 

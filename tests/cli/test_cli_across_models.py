@@ -144,6 +144,22 @@ def test_values_of_settings_that_have_changed_are_stale(run: Run, root: Path) ->
     assert "its settings cannot be read any more" in page_of(run)
 
 
+def test_values_of_options_that_have_changed_are_stale(run: Run, root: Path) -> None:
+    write_results(root, MODELS[:2], 7, missing=0)
+    (root / "conf").mkdir(exist_ok=True)
+    table = "key,script,result_dir,framework,hrt_q\nja_0,swallow_jmmlu,ja/0,lighteval,00:20:00\n"
+    (root / "conf/tasks_runtime.csv").write_text(table)
+    options = root / "conf/frameworks.yaml"
+    options.write_text("lighteval:\n  tasks: {ja_0: {concurrent: 3}}\n")
+    assert run("export")[1] == "", "it changes no number"
+    options.write_text("lighteval:\n  tasks: {ja_0: {num_fewshot: 3}}\n")
+    _, told = run("export")
+    assert told.count("suspect or stale: ja_0\n") == 2
+    assert "stale: its options have changed since (num_fewshot)" in page_of(run)
+    options.write_text("lighteval:\n  tasks: {ja_0: {num_fewshots: 3}}\n")
+    assert "its settings cannot be read any more" in page_of(run)
+
+
 # ---- compare -------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ both,demo_both,both,lighteval,00:20:00
 capitals,demo_capitals,capitals,lighteval,00:20:00
 api_killed,demo_many,api_killed,lighteval,00:20:00
 engine_killed,demo_many,engine_killed,lighteval,00:20:00
+cut_off,demo_capitals,cut_off,lm_eval,00:20:00
 no_weights,demo_capitals,no_weights,lm_eval,00:20:00
 too_long,demo_capitals,too_long,lm_eval,00:20:00
 """
@@ -109,7 +110,12 @@ def evaluating(
     providers = yaml.safe_load((defaults_root() / "conf/providers.yaml").read_text())
     providers["vllm"]["needs_gpu"] = False
     frameworks = {
-        "lm_eval": {"tasks": {"choices": {"output": "loglikelihood"}}},
+        "lm_eval": {
+            "tasks": {
+                "choices": {"output": "loglikelihood"},
+                "cut_off": {"gen_kwargs": {"min_tokens": 128}},
+            }
+        },
         "lighteval": {
             "tasks": {
                 "*": {
@@ -124,6 +130,7 @@ def evaluating(
     quick = {"server_args": ["--enforce-eager", "--enable-tokenizer-info-endpoint"]}
     settings = {
         "demo": {**common, **quick, "weights": bed.model},
+        "long": {**common, **quick, "weights": bed.model, "max_new_tokens": 128},
         "no_weights": {**common, **quick, "weights": "/no/such/weights"},
         "too_long": {**common, **quick, "weights": bed.model, "max_model_length": 1_000_000},
         "gguf": {**common, "weights": "demo/tiny-demo.gguf"},

@@ -13,7 +13,9 @@ import pytest
 from command_line import CommandLine
 from evaluation_testbed import MODEL, SCORES, Testbed, Watched, evaluating, submit
 
+from hpcjobs.markers import read_markers
 from hpcjobs.progress.reading import read_log
+from hpcjobs.results.server_facts import server_facts
 
 pytestmark = pytest.mark.real
 
@@ -32,6 +34,7 @@ def jobs(bed: Testbed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[End
     """All jobs with vLLM: some are evaluated, some fail in the way that their name says."""
     with evaluating(tmp_path_factory.mktemp("evaluation"), bed) as line, socket.socket() as taken:
         submit(line, "chat", "choices", "both", "api_killed", "engine_killed")
+        submit(line, "cut_off", settings="long")
         submit(line, "no_weights", settings="no_weights")
         submit(line, "too_long", settings="too_long")
         watched = Watched.of(line)
@@ -87,6 +90,28 @@ def test_how_far_it_is_can_be_read_from_its_log(
     assert log and log.counted
     one = log.counted
     assert (one.done, one.total, one.what, one.last) == expected, jobs.watched.log(task, task)
+
+
+@pytest.mark.parametrize(("task", "answers"), [("chat", 8), ("both", 16)])
+def test_vllm_counts_how_the_answers_ended(jobs: Ended, task: str, answers: int) -> None:
+    directory = jobs.watched.directories[task]
+    found = server_facts(directory, task, read_markers(directory))
+    assert (found.answered, found.cut_off) == (answers, 0)
+    assert jobs.status[task]["suspect"] == {}
+
+
+def test_answers_that_are_cut_off_are_no_score(jobs: Ended) -> None:
+    """Nothing in lm_eval's samples says it: vLLM does."""
+    job = jobs.status["cut_off"]
+    why = "8 of 8 answers are cut off at the length limit, as vLLM counted them"
+    assert (job["state"], job["suspect"]) == ("SUCCEEDED", {"cut_off": why})
+
+
+def test_log_likelihoods_are_not_thought_to_be_cut_off(jobs: Ended) -> None:
+    directory = jobs.watched.directories["choices"]
+    found = server_facts(directory, "choices", read_markers(directory))
+    assert 0 < found.cut_off <= found.answered
+    assert jobs.status["choices"]["suspect"] == {}
 
 
 def test_a_port_that_somebody_takes_at_the_last_moment_is_left_to_them(jobs: Ended) -> None:

@@ -81,6 +81,7 @@ FAILURES = {
     "server_not_ours": (98, {"vllm": {"names": ["somebody's"], "no_key_check": True}}),
     "server_unprotected": (98, {"vllm": {"no_key_check": True}}),
     "server_died": (99, {"vllm": {"die_on_request": True}}),
+    "server_died_by_its_word": (99, {"vllm": {"health": 503}}),
     "deadline": (95, {"evaluator": {"hold": True}, "walltime": 3, "end_margin": 1}),
 }
 
@@ -90,7 +91,8 @@ def test_a_failure_has_its_own_code_and_word(start: Start, word: str) -> None:
     code, fields = FAILURES[word]
     job = start(**fields)
     assert job.wait() == code, job.log()
-    assert (job.markers()["failure"], job.markers()["exit_code"]) == (word, str(code))
+    assert job.markers()["exit_code"] == str(code)
+    assert job.markers()["failure"] == word.removesuffix("_by_its_word")
     job.wait_until_gone()
 
 
@@ -100,11 +102,42 @@ def test_a_server_that_ends_at_once_is_not_started_again(start: Start) -> None:
     assert len(job.records_of("vllm")) == 1
 
 
-def test_a_server_that_died_is_not_an_exit_code_of_the_task(start: Start) -> None:
-    job = start(vllm={"die_on_request": True})
+@pytest.mark.parametrize("fault", [{"die_on_request": True}, {"health": 503}])
+def test_a_server_that_died_is_not_an_exit_code_of_the_task(
+    start: Start, fault: dict[str, object]
+) -> None:
+    """vLLM lives on for seconds after its engine, and answers 503 to who asks for its health."""
+    job = start(vllm=fault)
     job.wait()
     assert "task.demo_sums.started" in job.markers()
     assert "task.demo_sums.exit_code" not in job.markers()
+
+
+def test_a_server_without_a_word_on_its_health_is_believed_to_live(start: Start) -> None:
+    job = start(vllm={"health": 404})
+    assert job.wait() == 0, job.log()
+
+
+def test_how_the_answers_ended_is_kept_by_task(start: Start) -> None:
+    job = start("demo_sums", "demo_capitals", vllm={"finished_reason": "length"})
+    assert job.wait() == 0, job.log()
+    found = {
+        path.name: [line.split()[-1] for line in path.read_text().splitlines()]
+        for path in (job.directory / "metrics").iterdir()
+    }
+    before, first, second = ([f"{i}.0" for i in (0, n, 0, 0)] for n in (0, 1, 2))
+    assert found == {
+        "demo_sums.begin.prom": before,
+        "demo_sums.end.prom": first,
+        "demo_capitals.begin.prom": first,
+        "demo_capitals.end.prom": second,
+    }
+
+
+def test_a_server_without_metrics_is_no_fault(start: Start) -> None:
+    job = start(vllm={"no_metrics": True})
+    assert job.wait() == 0, job.log()
+    assert not [path.read_text() for path in job.directory.glob("metrics/*") if path.stat().st_size]
 
 
 def test_the_deadline_also_holds_while_the_server_starts(start: Start) -> None:

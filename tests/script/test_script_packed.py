@@ -61,6 +61,21 @@ def test_a_dead_server_is_replaced_and_what_it_was_asked_is_asked_again(start: S
     job.wait_until_gone()
 
 
+def test_a_server_whose_engine_died_is_replaced_before_a_result_of_its_counts(
+    start: Start,
+) -> None:
+    """It lives on for seconds, and says so; the evaluator has ended with 0."""
+    job = start("demo_sums", "demo_capitals", vllm={"sick_times": 1})
+    assert job.wait(60) == 0, job.log()
+    assert ends(job) == {"demo_sums": "0", "demo_capitals": "0"}
+    assert "server_died.1" in job.markers()
+    assert [one["task"] for one in job.records_of("lm_eval")] == [
+        "demo_sums",
+        "demo_capitals",
+        "demo_sums",
+    ]
+
+
 def test_what_an_interrupted_try_left_is_no_result(start: Start, tmp_path: Path) -> None:
     told = tmp_path / "told"
     job = start(

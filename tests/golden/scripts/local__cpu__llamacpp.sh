@@ -225,7 +225,10 @@ no_proxy=${no_proxy:-${NO_PROXY:-}} # a site's proxy cannot reach our server
 export no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
 export NO_PROXY=$no_proxy
 
-prepare_server() { :; } # some servers have one of their own
+# Some servers have their own of these:
+prepare_server() { :; }
+server_answers() { :; }
+save_metrics() { :; }
 
 launch_server() {
   local PATH=/opt/hpcjobs/environment/bin:$PATH
@@ -433,6 +436,7 @@ run_task() { # KEY FUNCTION: 0 if the evaluator ended with 0
   mark "task.$key.started"
   say "$key: started"
   log=$attempt_dir/$key.log
+  save_metrics "$key" begin
   "$2"
   evaluator_pid=$started
   while alive "$evaluator_pid"; do
@@ -446,6 +450,8 @@ run_task() { # KEY FUNCTION: 0 if the evaluator ended with 0
   echo "ended $evaluator_pid" >&9
   evaluator_pid=''
   check_server
+  server_answers || fail 99 server_died 'the server lives, but cannot answer; see server.log'
+  save_metrics "$key" end
   mark "task.$key.exit_code" "$status"
   say "$key: exit code $status"
   return "$status"

@@ -231,6 +231,8 @@ read_key DEEPINFRA_API_KEY
 
 start_server() { mark ready; }
 check_server() { :; }
+server_answers() { :; }
+save_metrics() { :; }
 
 # ---- The tasks -----------------------------------------------------------------------------------
 
@@ -259,6 +261,7 @@ run_task() { # KEY FUNCTION: 0 if the evaluator ended with 0
   mark "task.$key.started"
   say "$key: started"
   log=$attempt_dir/$key.log
+  save_metrics "$key" begin
   "$2"
   evaluator_pid=$started
   while alive "$evaluator_pid"; do
@@ -272,6 +275,8 @@ run_task() { # KEY FUNCTION: 0 if the evaluator ended with 0
   echo "ended $evaluator_pid" >&9
   evaluator_pid=''
   check_server
+  server_answers || fail 99 server_died 'the server lives, but cannot answer; see server.log'
+  save_metrics "$key" end
   mark "task.$key.exit_code" "$status"
   say "$key: exit code $status"
   return "$status"

@@ -275,7 +275,10 @@ no_proxy=${no_proxy:-${NO_PROXY:-}} # a site's proxy cannot reach our server
 export no_proxy=127.0.0.1,localhost${no_proxy:+,$no_proxy}
 export NO_PROXY=$no_proxy
 
-prepare_server() { :; } # some servers have one of their own
+# Some servers have their own of these:
+prepare_server() { :; }
+server_answers() { :; }
+save_metrics() { :; }
 
 weights=tokyotech-llm/Llama-3.1-Swallow-8B-Instruct-v0.5
 
@@ -418,6 +421,26 @@ server_version() {
   printf 'vllm %s' "$(sed -n 's/^{"version": *"\([^"]*\)".*/\1/p' <<<"$answer")"
 }
 
+server_answers() { # whether it still can: vLLM lives on for seconds after its engine has died
+  local answer _
+  for _ in 1 2 3; do
+    ask_server GET /health "$server_key"
+    case $answer in
+      'HTTP/1.'?' 5'*) return 1 ;;
+      'HTTP/1.'*) return 0 ;;
+    esac
+    pause
+  done
+  return 1
+}
+
+save_metrics() { # KEY begin|end: how the answers so far have ended; the last line may be cut off
+  local answer path=$attempt_dir/metrics/$1.$2.prom
+  ask_server GET /metrics "$server_key"
+  mkdir -p "$attempt_dir/metrics" &&
+    sed -n '$!{/^vllm:request_success_total{/p;}' <<<"$answer" >"$path.tmp" && mv "$path.tmp" "$path"
+}
+
 port_in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 choose_port() {
@@ -525,6 +548,7 @@ run_task() { # KEY FUNCTION: 0 if the evaluator ended with 0
   mark "task.$key.started"
   say "$key: started"
   log=$attempt_dir/$key.log
+  save_metrics "$key" begin
   "$2"
   evaluator_pid=$started
   while alive "$evaluator_pid"; do
@@ -538,6 +562,8 @@ run_task() { # KEY FUNCTION: 0 if the evaluator ended with 0
   echo "ended $evaluator_pid" >&9
   evaluator_pid=''
   check_server
+  server_answers || fail 99 server_died 'the server lives, but cannot answer; see server.log'
+  save_metrics "$key" end
   mark "task.$key.exit_code" "$status"
   say "$key: exit code $status"
   return "$status"

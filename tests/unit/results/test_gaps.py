@@ -13,7 +13,7 @@ from hpcjobs import journal
 from hpcjobs.config.metrics import read_metrics
 from hpcjobs.model import Job, TaskRun
 from hpcjobs.results.collect import collect
-from hpcjobs.results.gaps import Gap, find_gaps, wanted_tasks
+from hpcjobs.results.gaps import AsNow, Gap, find_gaps, wanted_tasks
 from hpcjobs.results.report import aggregate_collected
 from hpcjobs.store import fold, job_to_json
 from hpcjobs.workspace import Workspace
@@ -80,7 +80,10 @@ def events(job: Job, at: float = 1000.0, end: str | None = "SUCCEEDED") -> list[
 
 
 def gaps(
-    workspace: Workspace, *found: list[journal.Event], task_settings: Any = None
+    workspace: Workspace,
+    *found: list[journal.Event],
+    task_settings: Any = None,
+    options: Any = None,
 ) -> dict[tuple[str, str], Gap]:
     """By model and task."""
     table = read_metrics(workspace.root / "metrics.yaml")
@@ -91,7 +94,7 @@ def gaps(
         for gap in find_gaps(
             workspace,
             table,
-            task_settings or {},
+            AsNow(task_settings or {}, options or {}),
             one,
             aggregate_collected(table, one),
             wanted_tasks(collected, one),
@@ -196,6 +199,41 @@ def test_so_do_the_settings_of_its_task(workspace: Workspace) -> None:
     leave_result(workspace, job)
     found = gaps(workspace, events(job), task_settings={"sums": {"seed": 1}})
     assert states(found) == {("org/m", "sums"): "stale"}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "why"),
+    [
+        ({}, {"num_fewshot": 5}, "num_fewshot unset -> 5"),
+        ({"num_fewshot": 4}, {"num_fewshot": 5}, "num_fewshot 4 -> 5"),
+        ({"system_instruction": "x"}, {}, "system_instruction x -> unset"),
+        ({"gen_kwargs": {"a": 1}}, {"gen_kwargs": {"a": 2}}, "gen_kwargs {'a': 1} -> {'a': 2}"),
+        ({"seed": "1"}, {"seed": "1"}, None),
+        ({"num_concurrent": 4}, {"num_concurrent": 9, "verbosity": "DEBUG"}, None),
+        ({"output": "loglikelihood"}, {"output": "loglikelihood", "generative": "x_gen"}, None),
+    ],
+)
+def test_so_do_options_that_may_change_a_number(
+    workspace: Workspace, then: dict[str, Any], now: dict[str, Any], why: str | None
+) -> None:
+    job = a_job("aaaaaaa", "sums")
+    run = dataclasses.replace(job.tasks[0], options=then)
+    job = dataclasses.replace(job, tasks=(run,))
+    leave_result(workspace, job)
+    found = gaps(workspace, events(job), options={"sums": now})
+    told = {key: (gap.state, gap.row.why) for key, gap in found.items()}
+    expected = ("stale", f"its options have changed since: {why}")
+    assert told == ({("org/m", "sums"): expected} if why else {})
+
+
+def test_of_a_task_that_the_table_has_no_more_nobody_knows_the_options(
+    workspace: Workspace,
+) -> None:
+    job = a_job("aaaaaaa", "sums")
+    run = dataclasses.replace(job.tasks[0], options={"num_fewshot": 4})
+    job = dataclasses.replace(job, tasks=(run,))
+    leave_result(workspace, job)
+    assert gaps(workspace, events(job), options={"towns": {}}) == {}
 
 
 def test_settings_that_are_gone_make_it_stale(workspace: Workspace) -> None:

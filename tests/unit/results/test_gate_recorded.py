@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -147,6 +148,68 @@ def test_what_was_not_asked_for_is_suspect(
     found = judged(*left(EVALUATIONS / tree, **asked))
     assert found.trust is Trust.SUSPECT
     assert why in found.why
+
+
+def test_what_the_option_limit_left_out_is_missed(left: Left) -> None:
+    """The tree was made with `--limit 3`, and holds 3 of 4 samples."""
+    job, attempt = left(EVALUATIONS / "lm_eval-good/local-chat-completions")
+    limited = dataclasses.replace(job.tasks[0], options={"limit": 3})
+    whole = dataclasses.replace(job, tasks=(limited,))
+    assert judged(whole, attempt).why == "tiny_gen: only 3 of 4 samples (the option limit, 3)"
+    trial = dataclasses.replace(whole, max_samples=3)
+    assert judged(trial, attempt).why == ""
+
+
+def served(attempt: Path, *, cut: int, tokens: int) -> None:
+    """The task's answers might have so many tokens, and so many of them ended there."""
+    for when, count in (("begin", 1), ("end", 1 + cut)):
+        path = attempt / f"metrics/ja_x.{when}.prom"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(
+            'vllm:request_success_total{engine="0",finished_reason="length",model_name="m"}'
+            f" {count}.0\n"
+        )
+    (attempt / "task.ja_x.started").write_text("- 2026-11-21T08:21:40Z\n")
+    (attempt / "task.ja_x.exit_code").write_text("0 2026-11-21T08:21:50Z\n")
+    for path in attempt.rglob("samples_*.jsonl"):
+        text = path.read_text().replace('"max_gen_toks": 16', f'"max_gen_toks": {tokens}')
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("cut", "tokens", "why"),
+    [
+        (3, 1024, "3 of 3 answers are cut off at the length limit, as vLLM counted them"),
+        (1, 1024, ""),
+        (3, 16, ""),
+    ],
+)
+def test_what_the_server_counted_is_looked_at(left: Left, cut: int, tokens: int, why: str) -> None:
+    job, attempt = left(EVALUATIONS / "lm_eval-good/local-chat-completions", max_samples=3)
+    assert judged(job, attempt).why == ""
+    served(attempt, cut=cut, tokens=tokens)
+    assert judged(job, attempt).why == why
+
+
+def test_among_log_likelihoods_the_server_counts_nothing(left: Left) -> None:
+    job, attempt = left(EVALUATIONS / "lm_eval-good/local-completions")
+    served(attempt, cut=100, tokens=1024)
+    assert judged(job, attempt).why == ""
+
+
+@pytest.mark.parametrize("output", ["mixed", "loglikelihood"])
+def test_where_log_likelihoods_were_asked_for_it_does_not_count(left: Left, output: str) -> None:
+    job, attempt = left(EVALUATIONS / "lm_eval-good/local-chat-completions", max_samples=3)
+    served(attempt, cut=3, tokens=1024)
+    run = dataclasses.replace(job.tasks[0], options={"output": output})
+    assert judged(dataclasses.replace(job, tasks=(run,)), attempt).why == ""
+
+
+def test_what_lighteval_did_not_count_is_counted(pyarrow: Any, left: Left) -> None:
+    job, attempt = left(EVALUATIONS / "lighteval-good/0.13.0", max_samples=2)
+    (file,) = task_results(job, job.tasks[0], attempt).files
+    assert [entry.samples for entry in file.entries] == [4, 4]
+    assert "4 samples evaluated, at most 2 asked for" in judged(job, attempt).why
 
 
 def test_an_earlier_result_is_suspect(pyarrow: Any, left: Left) -> None:

@@ -144,6 +144,31 @@ def test_settings_are_compared_as_they_are_meant(
     assert found == (["settings"] if differs else [])
 
 
+@pytest.mark.parametrize(
+    ("samples", "original", "why"),
+    [
+        (10, 1319, "t: only 10 of 1319 samples (the option limit, 10)"),
+        (10, None, "t: only 10 of ? samples (the option limit, 10)"),
+        (None, 1319, "t: only ? of 1319 samples (the option limit, 10)"),
+        (8, 8, ""),
+    ],
+)
+def test_a_part_of_a_task_is_not_the_whole_of_it(
+    samples: int | None, original: int | None, why: str
+) -> None:
+    one = EntryFacts("t", samples, original, entry(samples or 10).facts)
+    asked = Asked(max_samples=10, limits=(10,))
+    assert judge_task([one], LOG, asked).why == "", "a trial is kept apart"
+    assert judge_task([one], LOG, dataclasses.replace(asked, partial=True)).why == why
+
+
+def test_parts_of_many_subsets_are_told_once() -> None:
+    one = EntryFacts("t", 3, 30, entry(3).facts)
+    some = [one, dataclasses.replace(one, task="u"), EntryFacts("v", 3, 3, entry(3).facts)]
+    found = judge_task(some, LOG, Asked(max_samples=0.1, partial=True))
+    assert found.why == "t: only 3 of 30 samples and 1 more (the option limit, 0.1)"
+
+
 def test_a_limit_that_nobody_asked_for() -> None:
     assert kinds(entry(), limits=(100.0,)) == ["limit"]
     assert kinds(entry(), limits=(100.0, None), max_samples=100) == []

@@ -35,7 +35,7 @@ def test_every_version_is_read_without_its_averages(
     file = read(fixtures / version)
     assert file.model == "hosted_vllm/acme/tiny-1B"
     assert file.entries == tuple(
-        Entry(task, {"em": 1.0}, {"em": 0.0}, samples=samples, original=samples) for task in tasks
+        Entry(task, {"em": 1.0}, {"em": 0.0}, samples, samples, answer_tokens=16) for task in tasks
     )
 
 

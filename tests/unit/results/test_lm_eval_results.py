@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from hpcjobs.config.metrics import Metric
+from hpcjobs.results.functions import Measured, average_in_one_task, micro_average, pick
 from hpcjobs.results.reading import find_result_files, read_result_file
 from hpcjobs.results.result_file import Entry, ResultError, ResultFile
 
@@ -41,6 +43,25 @@ def test_tasks_and_groups_are_read_with_the_filter_in_their_metrics(fixtures: Pa
             members=("tiny_mc", "tiny_gen"),
         ),
     )
+
+
+def test_answers_without_a_score_have_no_number(fixtures: Path) -> None:
+    """`--predict_only`, of lm_eval 0.4.13: the file has `bypass,strip: 999`."""
+    file = read(fixtures / "lm_eval-predict-only")
+    assert file.entries == (Entry("demo_capitals", {}, {}, samples=8, original=8),)
+    metric = Metric("capitals", "pick", ("demo_capitals",), ("exact_match,strip",))
+    for function in (pick, micro_average, average_in_one_task):
+        found = function(metric, "demo_capitals", [Measured(file.entries[0], file)])
+        assert found.value is None
+        assert "has answers, and no score: it was made with predict_only" in str(found.why)
+
+
+def test_what_stands_beside_no_score_is_one(
+    lm_eval_document: Document, written: Callable[..., Path]
+) -> None:
+    lm_eval_document["results"]["t"] |= {"bypass,none": 999, "bypass_stderr,none": "N/A"}
+    (entry,) = read_result_file(written(lm_eval_document), "lm_eval").entries
+    assert (entry.metrics, entry.stderrs) == ({"acc,none": 0.5}, {})
 
 
 def test_model_version_time_and_duration_are_read(fixtures: Path) -> None:
