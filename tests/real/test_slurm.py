@@ -384,7 +384,8 @@ def test_after_a_node_failure_a_campaign_keeps_away_from_that_node(slurm: Testbe
         node("cpu01", "resume")
     workspace.wait_for("acme/moved", "RUNNING")
     assert " NodeList=cpu01\n" in described("acme/moved")
-    assert len(workspace.native_jobs()) == 2  # the first attempt has left the queue
+    names = workspace.native_jobs()
+    assert len(names) == len(set(names))
 
 
 def test_gpus_are_given_with_all_that_the_service_asks_for(ends: Workspace) -> None:
