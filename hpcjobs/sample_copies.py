@@ -51,8 +51,8 @@ def samples_of(workspace: Workspace, store: Store, source: str) -> list[Path]:
     attempt = workspace.root.joinpath(*parts[:3])
     path = workspace.root / source
     record = store.jobs.get(parts[1])
-    runs = record.job.tasks if record else ()
-    below = [attempt / "results" / run.result_dir for run in runs]
+    made = [record.job_of(one) for one in record.attempts] if record else []
+    below = [attempt / "results" / run.result_dir for job in made for run in job.tasks]
     tops = [one for one in below if one in path.parents]
     top = max(tops, key=lambda one: len(one.parts), default=path.parent)
     stamp = path.stem.removeprefix("results_")
