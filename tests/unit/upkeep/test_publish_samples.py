@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from hpcjobs import sample_copies
 from hpcjobs.errors import InputError
-from hpcjobs.sample_copies import copy, look_through
+from hpcjobs.sample_copies import copy, look_through, samples_of
+from hpcjobs.store import load
 
 Command = Callable[..., tuple[str, str]]
 PLACE = "p/org/m-8B"
@@ -232,3 +234,21 @@ def test_what_changes_while_it_is_copied_is_not_published(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="changed while it was copied"):
         copy(seen, target)
     assert [*tmp_path.iterdir()] == [source]
+
+
+@pytest.mark.parametrize("version", ["0.8.1", "swallow-0.8.0", "0.13.0"])
+def test_details_of_lighteval_are_found_beside_its_results(
+    ended: Any, tmp_path: Path, version: str
+) -> None:
+    fixture = Path(__file__).parents[2] / "fixtures" / "evaluations" / "lighteval-good" / version
+    made = ended.job()
+    directory = ended.attempt(made) / "results" / "ja" / "a"
+    shutil.copytree(fixture, directory)
+    other = directory.with_name("b")  # another task of the same attempt
+    shutil.copytree(fixture, other)
+    (source,) = directory.rglob("results_*.json")
+    found = samples_of(
+        ended.workspace, load(ended.workspace.journal), str(source.relative_to(tmp_path))
+    )
+    assert sorted(found) == sorted(directory.rglob("details_*.parquet"))
+    assert len(found) == 2
