@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hpcjobs import ask, evidence
+from hpcjobs import ask, evidence, observe
 from hpcjobs.cli import main
 
 FAKES = Path(__file__).parents[1] / "fakes" / "slurm"
@@ -179,7 +179,8 @@ def cluster(
     monkeypatch.setenv("FAKE_SLURM", str(fake))
     monkeypatch.setenv("PATH", f"{FAKES}:{os.environ['PATH']}")
     monkeypatch.setattr(ask, "QUERY_TIMEOUT", 1.0)
-    monkeypatch.setattr(evidence, "SETTLE_SECONDS", 0.0)
+    for module in (evidence, observe):
+        monkeypatch.setattr(module, "SETTLE_SECONDS", 0.0)
     return Cluster(root, fake, clock, capsys)
 
 
