@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from hpcjobs.store import AttemptRecord, JobRecord, Store, load
 from hpcjobs.workspace import Workspace
 
 WORK, LOG, RESULT, LEFT_OVER = "work", "log", "raw result", "left over"
-_ASIDE = ".removed-"
+ASIDE = ".removed-"
 """Moved aside before it is removed: a tree that is half there must not be read as a result."""
 
 
@@ -87,8 +87,15 @@ def find(workspace: Workspace, store: Store, before: float) -> Plan:
     return plan
 
 
-def remove(workspace: Workspace, shown: Collection[Removal], before: float) -> Plan:
+def remove(
+    workspace: Workspace,
+    shown: Collection[Removal],
+    before: float,
+    further: Callable[[], Plan] = Plan,
+) -> Plan:
     """Remove what was shown and still may go; `removals` are those that are gone.
+
+    `further` finds, once more, what is not of attempts.
 
     Raises:
         LockedError: another hpcjobs is writing in this workspace.
@@ -98,7 +105,8 @@ def remove(workspace: Workspace, shown: Collection[Removal], before: float) -> P
     wanted = {one.path for one in shown}
     with workspace_lock(lock_file(workspace)):
         # A job may have been submitted again while a person read the list.
-        for one in find(workspace, load(workspace.journal), before).removals:
+        found = find(workspace, load(workspace.journal), before).removals
+        for one in [*found, *further().removals]:
             if one.path not in wanted:
                 continue
             try:
@@ -114,10 +122,10 @@ def _remove(path: Path) -> None:
     if not stat.S_ISDIR(path.lstat().st_mode):
         path.unlink()
         return
-    if path.name.startswith(_ASIDE):
+    if path.name.startswith(ASIDE):
         shutil.rmtree(path)
         return
-    aside = path.with_name(f"{_ASIDE}{path.name}")
+    aside = path.with_name(f"{ASIDE}{path.name}")
     if aside.is_dir() and not aside.is_symlink():
         shutil.rmtree(aside)
     path.rename(aside)
@@ -140,10 +148,10 @@ def _left_over(directory: Path, label: str) -> Iterator[Removal]:
     with explained("list", directory):
         for place, directories, _ in os.walk(directory):
             for name in directories:
-                if name.startswith(_ASIDE):
+                if name.startswith(ASIDE):
                     yield from _removal(Path(place, name), LEFT_OVER, label)
             directories[:] = [
-                name for name in directories if name != "work" and not name.startswith(_ASIDE)
+                name for name in directories if name != "work" and not name.startswith(ASIDE)
             ]
 
 

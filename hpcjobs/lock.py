@@ -20,12 +20,15 @@ from hpcjobs.processes import ProcessIdentity, hostname
 
 
 @contextlib.contextmanager
-def workspace_lock(path: Path, *, wait: float = 60.0) -> Iterator[None]:
+def workspace_lock(
+    path: Path, *, wait: float = 60.0, busy: str = "another hpcjobs is writing in this workspace"
+) -> Iterator[None]:
     """Hold the lock file `path` during the block.
 
     Args:
         path: the lock file; its directory is created.
         wait: seconds to wait for another owner.
+        busy: what is said of another owner.
 
     Raises:
         LockedError: another process still holds it after that time.
@@ -41,7 +44,7 @@ def workspace_lock(path: Path, *, wait: float = 60.0) -> Iterator[None]:
             continue
         if time.monotonic() >= end:
             raise LockedError(
-                f"another hpcjobs is writing in this workspace: {_owner(path)}",
+                f"{busy}: {_owner(path)}",
                 where=str(path),
                 do="wait for it; if its host is gone for good, remove that file",
             )

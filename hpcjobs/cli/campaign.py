@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,20 @@ def plan_again(
     for note in planned.notes:
         warn(note)
     return planned
+
+
+@contextmanager
+def feeding(context: Context) -> Iterator[None]:
+    """Be the only one that submits jobs of a campaign in this workspace.
+
+    Raises:
+        LockedError: a `sync`, `watch` or `submit` of a campaign is at work.
+    """
+    from hpcjobs.lock import workspace_lock
+
+    path = context.workspace.jobs / "sync.lock"
+    with workspace_lock(path, wait=0.0, busy="a campaign of this workspace is being fed already"):
+        yield
 
 
 def assemblies_of(items: Sequence[Batch]) -> list[Assembly]:

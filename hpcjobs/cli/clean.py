@@ -31,15 +31,19 @@ _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 def clean(context: Context, age: str, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Remove what jobs that ended long ago have left and nobody needs.
 
-    Working directories; and of attempts that a later, whole one has replaced, logs and raw results.
-    Never the journal, nor what counts for an aggregate, nor anything that hpcjobs did not make.
+    Working directories; of attempts that a later, whole one has replaced, logs and raw results;
+    records and logs of downloads. Never the journal, nor what counts for an aggregate, nor anything
+    that hpcjobs did not make.
     """
     from hpcjobs.clean import find, remove
+    from hpcjobs.predownload.old import find as find_downloads
     from hpcjobs.store import load
 
     before = time.time() - _seconds(age)
     plan = find(context.workspace, load(context.workspace.journal), before)
-    kept = plan.kept
+    downloads = find_downloads(context.workspace, before)
+    plan.removals += downloads.removals
+    kept = [*plan.kept, *downloads.kept]
     removed = None
     if not as_json:
         _show(context, plan.removals)
@@ -50,7 +54,12 @@ def clean(context: Context, age: str, dry_run: bool, yes: bool, as_json: bool) -
                     f"{len(plan.removals)} file(s) and directories would be removed", do="add --yes"
                 )
             click.confirm("Remove these?", abort=True, err=True)
-        result = remove(context.workspace, plan.removals, before)
+        result = remove(
+            context.workspace,
+            plan.removals,
+            before,
+            lambda: find_downloads(context.workspace, before),
+        )
         removed = result.removals
         kept = [*kept, *result.kept]
         if not as_json:

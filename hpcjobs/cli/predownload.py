@@ -15,10 +15,10 @@ from hpcjobs.errors import ExitCode, HpcjobsError, InputError
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
-    from hpcjobs.model import Job
+    from hpcjobs.model import Job, Service
     from hpcjobs.predownload.job import Download
     from hpcjobs.predownload.records import Fetched
-    from hpcjobs.predownload.request import Thing
+    from hpcjobs.predownload.request import Request, Thing
 
 
 @dataclass
@@ -94,14 +94,26 @@ def bring(
         DownloadFailedError: something could not be fetched.
         SchedulerUnavailableError, SubmitRefusedError: no job could be submitted for it.
     """
+    from hpcjobs.predownload.request import not_fetched, request_for
+
+    request = request_for(assembly, jobs, datasets)
+    return _bring(assembly, request, not_fetched(jobs), again=again, wait=wait, quiet=quiet)
+
+
+def _bring(
+    assembly: Assembly,
+    request: Request,
+    left: Sequence[str],
+    *,
+    again: bool = False,
+    wait: bool,
+    quiet: bool,
+) -> Brought:
     from hpcjobs.predownload import job as jobs_of
     from hpcjobs.predownload.following import follow
     from hpcjobs.predownload.records import missing
-    from hpcjobs.predownload.request import not_fetched, request_for
 
     workspace, service = assembly.workspace, assembly.service
-    request = request_for(assembly, jobs, datasets)
-    left = not_fetched(jobs)
     if left:
         warn(
             f"the data sets of lighteval's tasks are not fetched ({', '.join(left)}): "
@@ -152,10 +164,44 @@ def wait_for_download(assembly: Assembly, jobs: Sequence[Job], quiet: bool) -> s
     Raises:
         DownloadFailedError and others: as for `bring`; nothing is then to be submitted.
     """
+    brought = bring(assembly, jobs, wait=_follows(assembly.service), quiet=quiet)
+    return _to_wait_for(brought)
+
+
+def wait_for_downloads(wanted: Sequence[tuple[Assembly, Sequence[Job]]], quiet: bool) -> None:
+    """The same for groups of jobs: one download for each service, told to the renderers.
+
+    Jobs of a group whose things are all there do not wait for those of others.
+
+    Raises:
+        DownloadFailedError and others: as for `bring`; nothing is then to be submitted.
+    """
+    from hpcjobs.predownload.request import not_fetched, request_for, together
+
+    by_service: dict[str, list[tuple[Assembly, Sequence[Job]]]] = {}
+    for assembly, jobs in wanted:
+        by_service.setdefault(assembly.service.name, []).append((assembly, jobs))
+    for groups in by_service.values():
+        requests = [request_for(assembly, jobs) for assembly, jobs in groups]
+        left = not_fetched([job for _, jobs in groups for job in jobs])
+        first = groups[0][0]
+        brought = _bring(first, together(requests), left, wait=_follows(first.service), quiet=quiet)
+        native_id = _to_wait_for(brought)
+        for (assembly, _), request in zip(groups, requests, strict=True):
+            waits = not set(request.things) <= set(brought.present)
+            assembly.renderer.after = native_id if waits else ""
+
+
+def _follows(service: Service) -> bool:
+    """Whether its jobs cannot wait for another job, so that we do."""
+    return service.scheduler != "slurm"
+
+
+def _to_wait_for(brought: Brought) -> str:
+    """The native id of the job that others are to wait for; empty = all is there."""
     from hpcjobs.predownload.following import require_success
     from hpcjobs.predownload.records import read_end
 
-    brought = bring(assembly, jobs, wait=assembly.service.scheduler != "slurm", quiet=quiet)
     if brought.ended or brought.download is None:
         return ""
     # Slurm takes a dependency on a job that it has forgotten for one that is satisfied, also if

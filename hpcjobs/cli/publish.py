@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 )
 @with_trials
 @click.option("--incomplete", is_flag=True, help="Also evaluations that lack values.")
+@click.option(
+    "--samples", is_flag=True, help="Also the single samples: prompts, answers, gold, scores."
+)
 @click.option("--replace", is_flag=True, help="Replace what was published there before.")
 @click.option(
     "--umask",
@@ -43,6 +46,7 @@ def publish(
     models: tuple[str, ...],
     trials: bool,
     incomplete: bool,
+    samples: bool,
     replace: bool,
     mask: str,
     as_json: bool,
@@ -52,8 +56,8 @@ def publish(
     It reads what `hpcjobs aggregate` has written. Giving it again changes nothing; what others put
     there is never written over, and an earlier copy only with --replace.
     """
+    from hpcjobs.bundles import bundle
     from hpcjobs.config.environment import is_secret, read_personal_values
-    from hpcjobs.publish import bundle
     from hpcjobs.publish import publish as write
     from hpcjobs.results.choosing import choose
     from hpcjobs.results.freshness import outdated
@@ -89,7 +93,7 @@ def publish(
             problems.append(f"{name}: {why}")
             continue
         try:
-            content = bundle(workspace, store, one, secrets)
+            content = bundle(workspace, store, one, secrets, samples=samples)
             with _umask(int(mask, 8)):
                 found = write(root, content, replace=replace)
         except HpcjobsError as error:
@@ -98,9 +102,10 @@ def publish(
         done.append({
             "directory": str(found.directory), "state": found.state, "model": one.model,
             "settings": one.settings, "files": len(content.files),
-            "bytes": sum(map(len, content.files.values())), "written": list(found.written),
+            "bytes": content.size, "written": list(found.written),
             "replaced": list(found.replaced), "removed": list(found.removed),
         })  # fmt: skip
+        problems += [f"{source}: it has no samples beside it" for source in content.lacking]
         if one.doubts:
             warn(f"{name}: published with what is suspect, as it says: {', '.join(one.doubts)}")
         if not as_json:

@@ -164,7 +164,6 @@ def _step(
     context: Context, path: Path | None, yes: bool, agreed_to: set[str], ask: bool, as_json: bool
 ) -> _Step:
     """One step; `agreed_to` are the jobs that a person need not be asked about again."""
-    from hpcjobs.lock import workspace_lock
     from hpcjobs.observe import refresh
     from hpcjobs.store import load
 
@@ -175,7 +174,7 @@ def _step(
         active = any(record.active for record in view.store.jobs.values())
         return _Step(warnings=view.warnings, active=active)
     shown.read(context, str(path))  # nothing is written for a file that is wrong
-    with workspace_lock(workspace.jobs / "sync.lock", wait=0.0):
+    with shown.feeding(context):
         step = _feed(context, path, yes, agreed_to, ask, as_json)
     if not step.waiting:  # what is repeated is in the queue by now: only the rest is over
         notify_ends(context, load(workspace.journal))

@@ -52,7 +52,7 @@ def new_directory(workspace: Workspace, request: Request) -> Path:
         StorageError: it cannot be written.
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    directory = _root(workspace) / name
+    directory = directories_root(workspace) / name
     make_directory(directory)
     write_json(directory / REQUEST, request.to_json())
     return directory
@@ -60,7 +60,7 @@ def new_directory(workspace: Workspace, request: Request) -> Path:
 
 def directories(workspace: Workspace) -> list[Path]:
     """Of all downloads of this workspace, the latest first."""
-    root = _root(workspace)
+    root = directories_root(workspace)
     with explained("read", root):
         found = [path.parent for path in root.glob(f"*/{REQUEST}")] if root.is_dir() else []
     return sorted(found, reverse=True)
@@ -129,7 +129,8 @@ def sizes(paths: Iterable[Path]) -> dict[str, int]:
     return {str(path): path.stat().st_size for path in paths}
 
 
-def _root(workspace: Workspace) -> Path:
+def directories_root(workspace: Workspace) -> Path:
+    """Where the downloads of a workspace have their directories."""
     return workspace.jobs / "predownload"
 
 

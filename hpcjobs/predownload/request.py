@@ -6,7 +6,7 @@ No key is among them. Whoever fetches reads HF_TOKEN from `.env` by itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,18 @@ def request_for(assembly: Assembly, jobs: Sequence[Job], datasets: Sequence[str]
     )
     assembly.personal.require_nothing_missing()
     return request
+
+
+def together(requests: Sequence[Request]) -> Request:
+    """What several groups of jobs of one service want, as one request."""
+    things = dict.fromkeys(thing for one in requests for thing in one.things)
+    environments = {
+        name: path for one in requests for name, path in one.environments.items()
+    }  # of one service: where two name one, it is the same
+    include_path = next((one.include_path for one in requests if one.include_path), "")
+    return replace(
+        requests[0], things=tuple(things), environments=environments, include_path=include_path
+    )
 
 
 def _loads_from_hub(provider: Provider) -> bool:

@@ -109,7 +109,8 @@ def parse_submit(result: Result) -> str:
     makes of the job is a refusal.
     """
     if result.returncode == 0:
-        ids = re.findall(r"^([0-9]+)(?:;[^\s;]+)?$", result.stdout, re.MULTILINE)
+        # Half of an answer would be the id of another job.
+        ids = re.findall(r"^([0-9]+)(?:;[^\s;]+)?\n", result.stdout, re.MULTILINE)
         if ids:
             return str(ids[-1])
         raise _no_answer("sbatch", result)

@@ -9,6 +9,7 @@ import pytest
 from command_line import CommandLine, command_line, need
 from evaluation_testbed import Testbed, testbed
 from quick_jobs import use_quick_jobs
+from small_disk import SmallDisk, small_disk
 
 
 @pytest.fixture
@@ -30,3 +31,10 @@ def bed() -> Testbed:
     """The real evaluators, installed."""
     need("xllamacpp")
     return testbed()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A file system of its own, that can be filled."""
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk

@@ -2,14 +2,19 @@
 
 HOW is `die:N`: killed at the N-th step, where a step lies before and after each thing that leaves a
 trace. Or how the scheduler's commands behave: `hang`, `lost` (done, but the answer is lost),
-`refuse`, `garbage`, `empty`, `fail`.
+`refuse`, `garbage`, `empty`, `fail`. `any:SEED` is one of these or none at each command, by chance,
+or `late`: done after the answer was given up; at the end it says how often there was each.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import random
 import signal
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,10 +96,38 @@ SCHEDULERS: dict[str, Callable[..., CommandResult]] = {
     "fail": answering(1, "", "cannot reach the master"),
 }
 
+
+def late(argv: Sequence[str], *, timeout: float) -> CommandResult:
+    subprocess.Popen(
+        ["sh", "-c", 'sleep 0.5; exec "$@"', "sh", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    raise SchedulerUnavailableError("no answer in time")
+
+
+def by_chance(seed: str) -> Callable[..., CommandResult]:
+    chance, seen = random.Random(seed), Counter[str]()
+    ways = {**SCHEDULERS, "late": late, "well": commands.run}
+    del ways["refuse"]  # an answer, and a true one
+    atexit.register(lambda: print("faults:", dict(seen), file=sys.stderr))
+
+    def run(argv: Sequence[str], *, timeout: float) -> CommandResult:
+        how = chance.choice([*ways, "well", "well", "well"])
+        seen[how] += 1
+        return ways[how](argv, timeout=timeout)
+
+    return run
+
+
 if __name__ == "__main__":
     how, *words = sys.argv[1:]
     if how.startswith("die:"):
         die(int(how[4:]))
+    elif how.startswith("any:"):
+        submit.run = ask.run = by_chance(how[4:])
     else:
         submit.run = ask.run = SCHEDULERS[how]
     hpcjobs.cli.main(words)

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from command_line import DEMO, CommandLine, command_line, default_signals, wait_for
 from quick_jobs import hold, let_go, runs, use_quick_jobs
+from small_disk import SmallDisk
 
 from hpcjobs import journal
 from hpcjobs.workspace import Workspace
@@ -487,40 +488,6 @@ def test_a_cancellation_that_nobody_answers_is_told(quick: CommandLine, how: str
 
 
 # ---- Disks ---------------------------------------------------------------------------------------
-
-
-class SmallDisk:
-    """A file system of its own, that can be filled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.ballast = path / "ballast"
-
-    def fill(self, pages: int = 0) -> None:
-        """Leave only so many pages (of 4 KiB) free."""
-        with contextlib.suppress(OSError), self.ballast.open("wb", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-        size = self.ballast.stat().st_size
-        os.truncate(self.ballast, max(0, size - size % 4096 - pages * 4096))
-
-    def free(self) -> None:
-        self.ballast.unlink(missing_ok=True)
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(path)],
-        capture_output=True,
-        text=True,
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"NOT TESTED: a full disk (cannot mount one: {mounted.stderr.strip()})")
-    yield SmallDisk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 @pytest.fixture

@@ -281,3 +281,29 @@ def test_submit_fetches_first_and_a_failure_submits_nothing(
     done = line.run(*submit)
     assert "fetched lm_eval task acme_questions" in done.stderr
     assert len(line.status()) == 1
+
+
+def test_a_campaign_fetches_first_and_a_failure_submits_nothing(
+    quick: CommandLine, place: Place
+) -> None:
+    line = place.line
+    campaign = line.elsewhere / "campaign.yaml"
+    campaign.write_text(
+        "service: local\nnode: cpu\nprovider: llamacpp\nsettings: demo\n"
+        "models: [hpcjobs/tiny-demo]\ntasks: [acme_questions]\n"
+    )
+    submit = ("submit", campaign, "--predownload", "--yes", "--json")
+    gate = place.hub.directory / "datasets/acme/questions/.gated"
+    gate.write_text("another key than ours")
+    refused = line.run(*submit, code=1)
+    assert "cannot fetch lm_eval task 'acme_questions'" in refused.stderr
+    assert line.status() == {}
+    gate.unlink()
+    line.run(*submit, "--dry-run")
+    assert len(place.folders()) == 1  # a dry run fetches nothing
+    done = line.run(*submit)
+    (group,) = json.loads(done.stdout)["groups"]
+    assert [job["tasks"] for job in group["submitted"]] == [["acme_questions"]]
+    assert len(place.folders()) == 2
+    line.run(*submit)  # it is in the queue, or done: nothing more is fetched for it
+    assert len(place.folders()) == 2

@@ -282,6 +282,66 @@ def test_what_is_there_is_not_waited_for(cluster: Cluster) -> None:
     assert "Dependency=(null)" in described
 
 
+CAMPAIGN = """\
+service: cluster
+node: gpu
+tasks: ["acme_*"]
+models: {{{models}}}
+"""
+
+
+def test_a_campaign_has_one_download_and_only_who_lacks_something_waits(cluster: Cluster) -> None:
+    campaign = cluster.root / "campaign.yaml"
+    submit = ("submit", str(campaign), "--predownload", "--yes")
+    cluster.predownload("--model", "acme/small")
+    # Three groups, since their numbers of samples differ.
+    campaign.write_text(
+        CAMPAIGN.format(
+            models="acme/small: {max_samples: 1}, acme/gated: {max_samples: 2}, acme/other: "
+        )
+    )
+    other = cluster.hub.directory / "models" / "acme" / "other"
+    (other / "sub").mkdir(parents=True)
+    (other / "config.json").write_text("{}")
+    with local_hub.holding():
+        done = cluster.run(*submit)
+        assert "in the caches already: model acme/small" in done.stderr
+        assert done.stderr.count("fetches: model acme/gated, model acme/other") == 1
+        queued = cluster.queue()
+        assert (len(queued), len([one for one in queued if "predownload" in one])) == (7, 1)
+        for model in ("acme/gated", "acme/other"):
+            jobs = cluster.wait_until(model, "PENDING")
+            assert [job["detail"] for job in jobs] == ["Dependency", "Dependency"]
+        for job in cluster.status("acme/small"):
+            described = cluster.command("scontrol", "show", "job", job["native_id"])
+            assert "Dependency=(null)" in described
+        cluster.run(*submit)  # all are in the queue: no second download, no second job
+        assert len(cluster.queue()) == len(queued)
+    for model in ("acme/gated", "acme/other"):
+        cluster.wait_until(model, "RUNNING")
+
+
+def test_a_campaign_whose_download_fails_stops_until_a_person_asks(cluster: Cluster) -> None:
+    campaign = cluster.root / "campaign.yaml"
+    campaign.write_text(CAMPAIGN.format(models="acme/late: "))
+    model = cluster.hub.directory / "models" / "acme" / "late"
+    with local_hub.holding():
+        (model / "sub").mkdir(parents=True)
+        (model / "config.json").write_text("{}")
+        cluster.run("submit", str(campaign), "--predownload", "--yes")
+        cluster.wait_until("acme/late", "PENDING")
+        shutil.rmtree(model)
+    cluster.wait_until("acme/late", "CANCELLED")
+    (model / "sub").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    done = cluster.run("submit", str(campaign), "--predownload", "--yes")
+    assert "nothing is to be submitted" in done.stdout
+    assert cluster.queue() == []
+    cluster.run("submit", str(campaign), "--predownload", "--yes", "--failed")
+    repeated = cluster.wait_until("acme/late", "RUNNING")
+    assert [job["attempt"] for job in repeated] == [2, 2]
+
+
 def test_a_refused_download_submits_nothing(cluster: Cluster) -> None:
     cluster.service(node="refused")
     done = cluster.submit("--model", "acme/small", code=1)

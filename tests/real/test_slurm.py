@@ -340,6 +340,54 @@ def test_a_lost_node_is_a_node_failure(ends: Workspace) -> None:
         subprocess.run([*change, "state=resume"], env=ends.testbed.environment)  # or it came back
 
 
+def test_after_a_node_failure_a_campaign_keeps_away_from_that_node(slurm: Testbed) -> None:
+    workspace = slurm.workspace("excluded")
+    campaign = workspace.root / "campaign.yaml"
+    campaign.write_text(
+        "service: cluster\nnode: cpu\nprovider: deepinfra\nmodels: [acme/moved]\n"
+        "tasks: [demo_capitals]\n"
+    )
+
+    def node(name: str, state: str) -> None:
+        slurm.command("scontrol", "update", f"nodename={name}", f"state={state}", "reason=test")
+
+    def described(model: str) -> str:
+        number = workspace.status()[model]["native_id"]
+        return slurm.command("scontrol", "show", "job", number)
+
+    def sync() -> None:
+        done = workspace.run("sync", "campaign.yaml", "--yes")
+        assert done.returncode == 3, done.stdout + done.stderr
+
+    node("cpu01", "drain")  # so that it can but go to cpu02, at first and afterwards
+    try:
+        sync()
+        workspace.wait_for("acme/moved", "RUNNING")
+        assert " NodeList=cpu02\n" in described("acme/moved")
+        node("cpu02", "down")
+        failed = workspace.wait_for("acme/moved", "FAILED")
+        assert failed["reason"] == "NODE_FAILURE"
+        subprocess.run(  # or it came back by itself
+            ["scontrol", "update", "nodename=cpu02", "state=resume"], env=slurm.environment
+        )
+        sync()
+        job = workspace.wait_for("acme/moved", "PENDING")
+        assert job["attempt"] == 2
+        (script,) = (workspace.root / "jobs").glob("*/02/job.sh")
+        assert "#SBATCH --exclude=cpu02\n" in script.read_text()
+        assert " ExcNodeList=cpu02\n" in described("acme/moved")
+        workspace.submit("acme/beside-it")
+        workspace.wait_for("acme/beside-it", "RUNNING")  # there is room on cpu02
+        assert " NodeList=cpu02\n" in described("acme/beside-it")
+        assert workspace.state("acme/moved") == "PENDING"
+    finally:
+        node("cpu01", "resume")
+    workspace.wait_for("acme/moved", "RUNNING")
+    assert " NodeList=cpu01\n" in described("acme/moved")
+    names = workspace.native_jobs()
+    assert len(names) == len(set(names))
+
+
 def test_gpus_are_given_with_all_that_the_service_asks_for(ends: Workspace) -> None:
     job = ends.wait_for("acme/with-gpus", "RUNNING")
     log = Path(job["directory"]) / "server.log"

@@ -33,7 +33,7 @@ FLOW = (
     ("ask",),
     ("results",),
     ("observe", "notify"),
-    ("clean", "publish"),
+    ("clean", "publish", "bundles", "sample_copies"),
     ("cancel", "submit", "assemble", "predownload", "thinking"),
     ("campaign",),
     ("doctor",),
