@@ -104,6 +104,9 @@ def _query(
         name = seen[key].name if key in seen else None
         if key in told and told[key].state.final and name in (None, told[key].name):
             seen[key] = told[key]
+        elif key in told and key not in seen:  # no queue may forget what has not ended
+            had = f"the queue does not show it, the accounting has it as {told[key].native_state}"
+            seen[key] = replace(told[key], state=JobState.UNKNOWN, detail=had)
     for key, detail in _explained(module, seen).items():
         seen[key] = replace(seen[key], detail=detail)
     more = count(one for key, one in said.items() if key not in native_ids)

@@ -48,6 +48,12 @@ class Item:
         return len(self.record.attempts) if self.record else 0
 
     @property
+    def job_id(self) -> str:
+        """The job of the latest attempt, which may have had other tasks, too; else its own."""
+        last = self.record.last if self.record else None
+        return self.record.job_of(last).id if self.record and last else self.job.id
+
+    @property
     def age(self) -> tuple[float, int]:
         """What was submitted first comes first, then as the file has it."""
         first = self.record.attempts[0].submitting_at if self.attempts and self.record else 1e12

@@ -211,12 +211,13 @@ def _limits(limits: Any, name: str, room: Room, wanted: int) -> str:
     return "; ".join(parts)
 
 
-def show_decisions(items: Sequence[Item]) -> None:
-    """All evaluations, what is done about each, and why."""
+def show_decisions(items: Sequence[Item], batches: Sequence[Batch]) -> None:
+    """All evaluations, what is done about each, in which job, and why."""
+    jobs = _jobs_of(batches)
     rows = [
         (
             one.decision.act.value,
-            one.job.id,
+            jobs.get(one.job.id, one.job_id),
             one.row.task,
             one.job.model,
             one.job.settings_name or "-",
@@ -251,8 +252,18 @@ def stands(item: Item) -> str:
     return "done" if done or item.decision.why.startswith("done") else "under way"
 
 
-def item_json(item: Item) -> dict[str, Any]:
-    """An evaluation and what is done about it, as plain values."""
+def items_json(items: Sequence[Item], batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """Each evaluation and what is done about it, in which job, as plain values."""
+    jobs = _jobs_of(batches)
+    return [{**_item_json(one), "job": jobs.get(one.job.id, one.job_id)} for one in items]
+
+
+def _jobs_of(batches: Sequence[Batch]) -> dict[str, str]:
+    """By the id of a job with that evaluation only: the one that is submitted for it."""
+    return {item.job.id: one.job.id for one in batches for item in one.items}
+
+
+def _item_json(item: Item) -> dict[str, Any]:
     return {
         **job_json(item.job, item.assembly.service),
         "max_samples": item.row.max_samples,

@@ -155,7 +155,7 @@ def _show(
     if as_json:
         print_json(
             {
-                "items": [shown.item_json(one) for one in planned.items],
+                "items": shown.items_json(planned.items, items),
                 "packed": saved(items),
                 "price": shown.prices_json(items),
                 "path": output,
@@ -163,7 +163,7 @@ def _show(
         )
         return ExitCode.OK
     if explain:
-        shown.show_decisions(planned.items)
+        shown.show_decisions(planned.items, items)
     try:
         found = rooms(context.workspace, campaign, store, _driven(items))
     except SchedulerUnavailableError as error:

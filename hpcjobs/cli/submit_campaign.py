@@ -115,7 +115,7 @@ def _feed(
             {
                 "groups": documents,
                 "waiting_for_room": waiting,
-                "items": [shown.item_json(one) for one in planned.items],
+                "items": shown.items_json(planned.items, everything),
             }
         )
     elif chosen or waiting:

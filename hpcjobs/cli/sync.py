@@ -39,8 +39,10 @@ class _Step:
 
     items: list[Any] = field(default_factory=list)
     """The evaluations, as they were decided about."""
+    batches: list[Any] = field(default_factory=list)
+    """The jobs that are to be submitted for them."""
     chosen: list[Any] = field(default_factory=list)
-    """Those that were submitted now."""
+    """Those of them that were submitted now."""
     waiting: int = 0
     """Those for which there was no room."""
     code: int = ExitCode.OK
@@ -97,7 +99,7 @@ def sync(context: Context, path: str | None, yes: bool, as_json: bool) -> int:
             {
                 "groups": step.documents,
                 "waiting_for_room": step.waiting,
-                "items": [shown.item_json(one) for one in step.items],
+                "items": shown.items_json(step.items, step.batches),
             }
         )
     else:
@@ -207,6 +209,7 @@ def _feed(
     shown.require_ready(context, chosen)
     step = _Step(
         items=planned.items,
+        batches=items,
         chosen=chosen,
         waiting=len(items) - len(chosen),
         warnings=view.warnings,
@@ -234,7 +237,7 @@ def _tell_stops(context: Context, step: _Step) -> None:
         told = {str(one) for one in json.loads(path.read_text())}
     except (OSError, ValueError, TypeError):
         told = set()
-    lines = {f"{one.job.id}: {_stop(one)}" for one in step.stopped}
+    lines = {f"{one.job_id}: {_stop(one)}" for one in step.stopped}
     for line in sorted(lines - told):
         click.echo(line)
     if lines - told:
@@ -253,10 +256,7 @@ def _show(context: Context, step: _Step) -> None:
     from hpcjobs.store import load
 
     store = load(context.workspace.journal)
-    ours = {
-        one.record.job_of(last).id for one in step.items if one.record and (last := one.record.last)
-    }
-    ours |= {one.job.id for one in [*step.items, *step.chosen]}
+    ours = {one.job_id for one in step.items} | {one.job.id for one in step.chosen}
     records = [record for record in store.jobs.values() if record.job.id in ours]
     records = records if step.items else list(store.jobs.values())
     click.clear()

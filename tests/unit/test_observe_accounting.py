@@ -109,7 +109,18 @@ def test_accounting_that_lags_or_is_absent_does_not_overrule_the_queue(
     assert attempt().reason is Reason.PREEMPTED
 
 
-@pytest.mark.parametrize("answer", [DISABLED, (0, f"7|PENDING|0:0|{NAME}|None\n", "")])
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_what_the_accounting_has_as_not_ended_is_not_missed(
+    slurm: FakeSlurm, attempt: Callable[..., AttemptRecord], state: str
+) -> None:
+    """A queue that answers nothing, with success, for longer than the grace, doubled jobs."""
+    slurm.answers = {"squeue": (0, "", ""), "sacct": (0, f"7|{state}|0:0|{NAME}|None\n", "")}
+    found = attempt()
+    assert (found.state, found.absent_since) == (JobState.UNKNOWN, None)
+    assert found.detail == f"the queue does not show it, the accounting has it as {state}"
+
+
+@pytest.mark.parametrize("answer", [DISABLED, (0, "", "")])
 def test_a_job_that_nobody_knows_is_awaited(
     slurm: FakeSlurm, attempt: Callable[..., AttemptRecord], answer: tuple[int, str, str]
 ) -> None:
