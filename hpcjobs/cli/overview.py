@@ -120,7 +120,17 @@ def detail(record: JobRecord) -> str:
     if attempt.suspect is None and attempt.state is JobState.SUCCEEDED:
         return "nobody has looked at its answers yet"
     reason = f"{attempt.reason.value}: " if attempt.reason else ""
-    return f"{reason}{attempt.detail}"
+    return "; ".join(filter(None, (f"{reason}{attempt.detail}", _done_parts(attempt))))
+
+
+def _done_parts(attempt: AttemptRecord) -> str:
+    """Of packed tasks that did not all succeed: how many did, and which of these are suspect."""
+    if not attempt.parts:
+        return ""
+    done = [key for key, part in attempt.parts.items() if part.state is JobState.SUCCEEDED]
+    suspect = [key for key in done if attempt.parts[key].suspect]
+    doubt = f" ({', '.join(suspect)} suspect)" if suspect else ""
+    return f"{len(done)} of {len(attempt.parts)} tasks done{doubt}"
 
 
 def _indented(text: str) -> str:

@@ -18,7 +18,7 @@ from hpcjobs.cli.table import keys_of, signed, table, word_of
 from hpcjobs.durations import format_duration
 from hpcjobs.errors import ExitCode, HpcjobsError
 from hpcjobs.model import JobState
-from hpcjobs.store import AttemptRecord, JobRecord
+from hpcjobs.store import AttemptRecord, JobRecord, parts_to_json
 from hpcjobs.workspace import Workspace
 
 
@@ -206,6 +206,7 @@ def record_json(workspace: Workspace, record: JobRecord) -> dict[str, Any]:
         "native_id": attempt.native_id if attempt else None,
         "submitted_at": attempt.submitted_at if attempt else None,
         "ended_at": attempt.ended_at if attempt else None,
+        "parts": parts_to_json(attempt.parts) if attempt and attempt.parts else None,
         "progress": progress_json(workspace, record),
         "spent": spent_json(workspace, record),
         "directory": str(workspace.attempt(job.id, attempt.number)) if attempt else None,

@@ -102,6 +102,13 @@ def test_a_failed_task_is_the_only_one_that_is_done_again(packs: Packs) -> None:
     (ended,) = packs.end().values()
     assert (ended["state"], ended["reason"]) == ("FAILED", "EXIT_CODE")
     assert ended["detail"] == "exit code 3 of ja_b"
+    assert {key: part["state"] for key, part in ended["parts"].items()} == {
+        "ja_a": "SUCCEEDED", "ja_b": "FAILED", "ja_c": "SUCCEEDED", "ja_d": "SUCCEEDED"
+    }  # fmt: skip
+    assert "3 of 4 tasks done" in packs.line.run("status", "--all").stdout
+    told = packs.line.run("diagnose", job["job"]).stdout
+    assert "ja_b" in told
+    assert "ja_a" not in told
     assert packs.done() == ["ja_a", "ja_c", "ja_d"]
     packs.tell()
     second = packs.submit("--pack")
