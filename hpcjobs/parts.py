@@ -76,6 +76,16 @@ def judge_parts(
     return parts
 
 
+def parts_in_words(parts: Mapping[str, Part]) -> str:
+    """How many of the packed tasks are done, and which of these are suspect; empty for others."""
+    if not parts:
+        return ""
+    done = [key for key, part in parts.items() if part.state is JobState.SUCCEEDED]
+    suspect = [key for key in done if parts[key].suspect]
+    doubt = f" ({', '.join(suspect)} suspect)" if suspect else ""
+    return f"{len(done)} of {len(parts)} tasks done{doubt}"
+
+
 def _failed(task: TaskMarkers, code: str) -> Part:
     if task.failure is None:
         return Part(JobState.FAILED, Reason.EXIT_CODE, f"exit code {code}")

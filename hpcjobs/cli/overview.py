@@ -19,6 +19,7 @@ from hpcjobs.errors import StorageError
 from hpcjobs.files import write_json
 from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import JobState
+from hpcjobs.parts import parts_in_words
 from hpcjobs.store import AttemptRecord, JobRecord
 from hpcjobs.workspace import Workspace
 
@@ -120,17 +121,7 @@ def detail(record: JobRecord) -> str:
     if attempt.suspect is None and attempt.state is JobState.SUCCEEDED:
         return "nobody has looked at its answers yet"
     reason = f"{attempt.reason.value}: " if attempt.reason else ""
-    return "; ".join(filter(None, (f"{reason}{attempt.detail}", _done_parts(attempt))))
-
-
-def _done_parts(attempt: AttemptRecord) -> str:
-    """Of packed tasks that did not all succeed: how many did, and which of these are suspect."""
-    if not attempt.parts:
-        return ""
-    done = [key for key, part in attempt.parts.items() if part.state is JobState.SUCCEEDED]
-    suspect = [key for key in done if attempt.parts[key].suspect]
-    doubt = f" ({', '.join(suspect)} suspect)" if suspect else ""
-    return f"{len(done)} of {len(attempt.parts)} tasks done{doubt}"
+    return "; ".join(filter(None, (f"{reason}{attempt.detail}", parts_in_words(attempt.parts))))
 
 
 def _indented(text: str) -> str:

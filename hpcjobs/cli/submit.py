@@ -14,6 +14,7 @@ from hpcjobs.cli.submitting import (
     pack_jobs,
     scripts_of,
     submit_planned,
+    tell_repeats,
 )
 from hpcjobs.errors import ExitCode
 
@@ -103,6 +104,7 @@ def submit(
     if not as_json:
         others = len(assembly.jobs) - len(scripts)
         show_plan(assembly.service, [script.attempt for script in scripts], others, assembly.saved)
+        tell_repeats(assembly, [script.attempt.job for script in scripts])
     if scripts and not yes and not confirmed(len(scripts), as_json):
         click.echo("nothing was submitted", err=True)
         return ExitCode.INTERRUPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ from hpcjobs.cli.choices import job_json
 from hpcjobs.cli.context import Context, interactive, warn
 from hpcjobs.cli.table import keys_of, signed
 from hpcjobs.errors import ExitCode, InputError, printable
-from hpcjobs.model import Attempt, Service
+from hpcjobs.model import Attempt, Job, JobState, Service
 
 if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
@@ -44,6 +45,28 @@ def scripts_of(assembly: Assembly, again: bool, every: bool = False) -> list[Scr
     chosen = [job for job in assembly.jobs if every or not works.settled(job, again)]
     attempts = [next_attempt(assembly.workspace, records.get(job.id), job) for job in chosen]
     return [assembly.renderer.render(attempt) for attempt in attempts]
+
+
+def tell_repeats(assembly: Assembly, jobs: Sequence[Job], most: int = 5) -> None:
+    """Say which tasks failed before in a way that may come again: one may want to look first."""
+    from hpcjobs.retry import PASSING
+    from hpcjobs.shares import Works
+    from hpcjobs.store import load
+
+    works = Works(load(assembly.workspace.journal))
+    told = []
+    for job in jobs:
+        for run in job.tasks:
+            record = works.record_of(job, run)
+            last = record.last if record else None
+            if record and last and last.state is JobState.FAILED and last.reason not in PASSING:
+                why = f"{last.reason.value if last.reason else ''}: {last.detail}"
+                told.append(f"{run.key} failed before ({record.job_of(last).id}) with {why}")
+    for line in told[:most]:
+        warn(printable(line)[1:-1])
+    if told:
+        more = f"{len(told) - most} more failed before; " if len(told) > most else ""
+        warn(f"{more}why, and what to do: hpcjobs diagnose")
 
 
 def left_alone(assembly: Assembly, again: bool) -> set[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcjobs.model import JobState
+from hpcjobs.parts import parts_in_words
 from hpcjobs.store import AttemptRecord, JobRecord, Store
 
 LINES = 20
@@ -141,7 +142,7 @@ def _job(record: JobRecord, attempt: AttemptRecord, hide: Callable[[str], str]) 
         "attempt": attempt.number,
         "state": attempt.state.value,
         "reason": attempt.reason.value if attempt.reason else None,
-        "detail": hide(attempt.detail),
+        "detail": hide("; ".join(filter(None, (attempt.detail, parts_in_words(attempt.parts))))),
         "suspect": {key: hide(why) for key, why in (attempt.suspect or {}).items()},
         "model": job.model,
         "settings": job.settings_name,

@@ -111,6 +111,10 @@ def test_a_failed_task_is_the_only_one_that_is_done_again(packs: Packs) -> None:
     assert "ja_a" not in told
     assert packs.done() == ["ja_a", "ja_c", "ja_d"]
     packs.tell()
+    warned = packs.line.run(
+        "submit", *TARGET, "--pack", code=2
+    ).stderr  # nobody is there to say yes
+    assert f"ja_b failed before ({job['job']}) with EXIT_CODE: exit code 3" in warned
     second = packs.submit("--pack")
     assert [one["tasks"] for one in second["submitted"]] == [["ja_b"]]
     assert sorted(one["tasks"][0] for one in second["kept"]) == ["ja_a", "ja_c", "ja_d"]
