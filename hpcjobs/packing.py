@@ -94,8 +94,9 @@ def in_words(tasks: int, jobs: int, served: bool) -> str:
     """
     if jobs == tasks:
         return ""
-    what = "jobs and server starts" if served else "jobs"
-    return f"packed: {tasks} tasks in {jobs} job(s); {tasks - jobs} {what} saved"
+    fewer, s = tasks - jobs, "" if tasks - jobs == 1 else "s"
+    starts = f" and {fewer} server start{s}" if served else ""
+    return f"packed: {tasks} tasks in {jobs} job(s); {fewer} job{s}{starts} saved"
 
 
 def _kind(job: Job, server_of: Callable[[Job], Mapping[str, object]]) -> str:

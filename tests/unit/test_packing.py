@@ -143,7 +143,8 @@ def test_the_limit_is_the_services_unless_a_shorter_one_is_asked_for(
 
 def test_what_is_saved_is_said_only_where_something_is() -> None:
     assert in_words(3, 3, served=True) == ""
+    assert in_words(2, 1, served=True).endswith("1 job and 1 server start saved")
     assert in_words(19, 2, served=True) == (
-        "packed: 19 tasks in 2 job(s); 17 jobs and server starts saved"
+        "packed: 19 tasks in 2 job(s); 17 jobs and 17 server starts saved"
     )
     assert "server" not in in_words(19, 2, served=False)
