@@ -15,7 +15,8 @@ from hpcjobs.cli.sample_pages import Counts, pages, sample_json, show, write_sam
 from hpcjobs.errors import ExitCode, InputError, printable, unknown
 
 if TYPE_CHECKING:
-    from hpcjobs.results.samples import Sample, SampleFile
+    from hpcjobs.results.sample import Sample
+    from hpcjobs.results.samples import SampleFile
     from hpcjobs.store import Store
     from hpcjobs.workspace import Workspace
 

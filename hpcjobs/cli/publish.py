@@ -56,9 +56,9 @@ def publish(
     It reads what `hpcjobs aggregate` has written. Giving it again changes nothing; what others put
     there is never written over, and an earlier copy only with --replace.
     """
-    from hpcjobs.bundles import bundle
     from hpcjobs.config.environment import is_secret, read_personal_values
-    from hpcjobs.publish import publish as write
+    from hpcjobs.publishing.bundles import bundle
+    from hpcjobs.publishing.publish import publish as write
     from hpcjobs.results.choosing import choose
     from hpcjobs.results.freshness import outdated
     from hpcjobs.store import load

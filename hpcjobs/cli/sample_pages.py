@@ -13,7 +13,7 @@ import click
 from hpcjobs.cli.context import interactive
 
 if TYPE_CHECKING:
-    from hpcjobs.results.samples import Sample
+    from hpcjobs.results.sample import Sample
 
 
 class Counts:

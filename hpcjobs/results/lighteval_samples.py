@@ -12,7 +12,7 @@ from typing import Any
 
 from hpcjobs.errors import InputError
 from hpcjobs.results.result_file import ResultError, finite
-from hpcjobs.results.samples import Sample, conversation, texts
+from hpcjobs.results.sample import Sample, conversation, texts
 
 _BATCH = 64
 """Samples in memory at a time."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpcjobs.files import explained
 from hpcjobs.results.result_file import ResultError, finite
-from hpcjobs.results.samples import Sample, conversation, texts
+from hpcjobs.results.sample import Sample, conversation, texts
 
 
 def read(path: Path, task: str) -> Iterator[Sample]:

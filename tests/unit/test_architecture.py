@@ -33,7 +33,7 @@ FLOW = (
     ("ask",),
     ("results",),
     ("observe", "notify"),
-    ("clean", "publish", "bundles", "sample_copies"),
+    ("clean", "publishing"),
     ("cancel", "submit", "assemble", "predownload", "thinking"),
     ("campaign",),
     ("doctor",),

@@ -11,9 +11,9 @@ import pytest
 
 from hpcjobs.errors import InputError
 from hpcjobs.results.result_file import ResultError
+from hpcjobs.results.sample import Sample
 from hpcjobs.results.samples import (
     Longest,
-    Sample,
     SampleFile,
     find_sample_files,
     is_wrong,

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from hpcjobs import sample_copies
 from hpcjobs.errors import InputError
-from hpcjobs.sample_copies import copy, look_through, samples_of
+from hpcjobs.publishing import sample_copies
+from hpcjobs.publishing.sample_copies import copy, look_through, samples_of
 from hpcjobs.store import load
 
 Command = Callable[..., tuple[str, str]]

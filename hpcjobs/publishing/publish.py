@@ -13,10 +13,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hpcjobs.bundles import PROVENANCE, Bundle, digest
 from hpcjobs.errors import InputError, StorageError
 from hpcjobs.files import explained, make_directory, write_atomic
-from hpcjobs.sample_copies import SUFFIXES, SampleCopy, copy, digest_of
+from hpcjobs.publishing.bundles import PROVENANCE, Bundle, digest
+from hpcjobs.publishing.sample_copies import SUFFIXES, SampleCopy, copy, digest_of
 
 
 @dataclass(frozen=True)

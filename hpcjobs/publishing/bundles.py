@@ -17,9 +17,9 @@ from hpcjobs import __version__
 from hpcjobs.errors import InputError
 from hpcjobs.files import explained
 from hpcjobs.markers import read_markers
+from hpcjobs.publishing.sample_copies import SampleCopy, found_key, look_through, samples_of
 from hpcjobs.results.report import FILE_NAME
 from hpcjobs.results.scores import Scores
-from hpcjobs.sample_copies import SampleCopy, found_key, look_through, samples_of
 from hpcjobs.store import Store
 from hpcjobs.workspace import Workspace
 
