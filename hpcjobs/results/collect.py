@@ -7,9 +7,11 @@ was made under exactly these counts, and of that the latest that can be trusted.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from hpcjobs.markers import read_markers
 from hpcjobs.model import Job, JobState, TaskRun
+from hpcjobs.parts import finished
 from hpcjobs.results.checking import task_results
 from hpcjobs.results.judgement import Judgement, Trust
 from hpcjobs.results.result_file import ResultFile, TaskResults
@@ -103,7 +105,7 @@ def _collected(
     latest = records[-1].job
     by_task: dict[str, list[tuple[JobRecord, TaskRun]]] = {}
     for record in records:
-        for share in shares(record):
+        for share in _shares(workspace, record):
             task = share.job.tasks[0]
             by_task.setdefault(task.key, []).append((share, task))
     return Collected(
@@ -114,6 +116,23 @@ def _collected(
             _standing(workspace, entries, latest, accept_suspect) for entries in by_task.values()
         ],
     )
+
+
+def _shares(workspace: Workspace, record: JobRecord) -> list[JobRecord]:
+    """The record task by task; a packed task is done with its own end, not only with the job's."""
+    found = shares(record)
+    if len(found) == 1 or not record.active:
+        return found
+    ended = {
+        attempt.number: finished(read_markers(workspace.attempt(record.job.id, attempt.number)))
+        for attempt in record.attempts
+        if not attempt.state.final
+    }
+    for share in found:
+        for index, attempt in enumerate(share.attempts):
+            if share.job.tasks[0].key in ended.get(attempt.number, ()):
+                share.attempts[index] = replace(attempt, state=JobState.SUCCEEDED)
+    return found
 
 
 def _standing(

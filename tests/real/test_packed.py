@@ -157,6 +157,8 @@ def test_after_a_cancellation_what_was_done_counts_and_the_rest_is_done(
     packs.tell({"ja_c": {"wait_for": str(told)}})
     (job,) = packs.submit("--pack")["submitted"]
     wait_for(lambda: packs.runs()["ja_c"])
+    assert packs.done() == ["ja_a", "ja_b"]  # while it goes on
+    packs.line.run("aggregate", code=3)
     packs.line.run("cancel", job["job"], "--yes")
     (ended,) = packs.end().values()
     assert ended["state"] == "CANCELLED"
