@@ -643,15 +643,17 @@ def test_an_end_is_awaited_where_the_accounting_lags(lagging: Future[dict[str, A
 
 
 def test_a_whole_evaluation_ends_in_the_known_scores(grid_engine: Testbed) -> None:
+    """Its tasks are packed: one job, one server."""
     if not (Path(sys.prefix) / "bin" / "lm_eval").exists():
         missing("lm_eval is not installed (pip install -e '.[demo]')")
     workspace = grid_engine.workspace("evaluation", real=True)
     done = workspace.run(
         *("submit", "--service", "tsubame", "--node", NORMAL, "--provider", "llamacpp"),
         *("--model", "hpcjobs/tiny-demo", "--settings", "demo", "--tasks", "demo"),
-        *("--yes", "--wait"),
+        *("--pack", "--yes", "--wait"),
     )
     assert done.returncode == 0, done.stdout + done.stderr + workspace.logs()
+    assert len([*workspace.root.glob("jobs/*/01/job.sh")]) == 1
     done = workspace.run("aggregate")
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = (workspace.root / "results").rglob("aggregated_results.json")
