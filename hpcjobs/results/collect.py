@@ -158,30 +158,33 @@ def _standing(
             f"those submitted last (version {latest.settings_version or 'none'}): submit it again"
         )
         return standing
-    for record, earlier in reversed(entries):
-        if earlier != task or _settings(record.job) != _settings(latest):
+    made = [
+        (attempt, record)
+        for record, earlier in entries
+        if earlier == task and _settings(record.job) == _settings(latest)
+        for attempt in record.attempts
+        if attempt.state is JobState.SUCCEEDED
+    ]
+    # A job may have been repeated, or packed anew, before and after another with the same task.
+    for attempt, record in sorted(made, key=lambda one: one[0].submitting_at, reverse=True):
+        job = record.job_of(attempt)
+        run = next((one for one in job.tasks if one.key == task.key), task)
+        directory = workspace.attempt(job.id, attempt.number)
+        found = task_results(job, run, directory)
+        if not found.files or found.problems:
+            standing.why = _fault(workspace, found)
             continue
-        for attempt in reversed(record.attempts):
-            if attempt.state is not JobState.SUCCEEDED:
-                continue
-            job = record.job_of(attempt)
-            run = next((one for one in job.tasks if one.key == task.key), task)
-            directory = workspace.attempt(job.id, attempt.number)
-            found = task_results(job, run, directory)
-            if not found.files or found.problems:
-                standing.why = _fault(workspace, found)
-                continue
-            judgement = task_trust(job, run, directory, found.files)
-            if judgement.trust is Trust.DONE:
-                standing.job, standing.attempt = job, attempt
-                standing.done, standing.files, standing.doubt = True, found.files, None
-                standing.why = f"done, and under way again: {_why(active[-1])}" if active else ""
-                return standing
-            if judgement.trust is Trust.FAILED:
-                standing.why = judgement.why
-            elif standing.doubt is None:
-                standing.job, standing.attempt, standing.doubt = job, attempt, judgement
-                standing.files = found.files
+        judgement = task_trust(job, run, directory, found.files)
+        if judgement.trust is Trust.DONE:
+            standing.job, standing.attempt = job, attempt
+            standing.done, standing.files, standing.doubt = True, found.files, None
+            standing.why = f"done, and under way again: {_why(active[-1])}" if active else ""
+            return standing
+        if judgement.trust is Trust.FAILED:
+            standing.why = judgement.why
+        elif standing.doubt is None:
+            standing.job, standing.attempt, standing.doubt = job, attempt, judgement
+            standing.files = found.files
     if standing.doubt is not None:
         standing.done, standing.why = accept_suspect, f"suspect: {standing.doubt.why}"
         standing.files = standing.files if accept_suspect else ()

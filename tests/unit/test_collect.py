@@ -133,6 +133,22 @@ def test_what_failed_on_one_node_and_still_runs_on_another_is_unfinished(
     assert (about["unfinished"], about["failed"]) == ({"sums": "PENDING"}, {})
 
 
+@pytest.mark.parametrize(("failed", "value"), [(True, 0.75), (False, 0.5)])
+def test_the_latest_result_counts_in_whatever_job_it_was_made(
+    workspace: Workspace, failed: bool, value: float
+) -> None:
+    """Of two jobs with this task, the first was repeated after the other was done."""
+    one, two = a_job("aaaaaaa", "sums"), a_job("bbbbbbb", "sums")
+    leave_result(workspace, one, 1, 0.25)
+    leave_result(workspace, two, 1, 0.75)
+    leave_result(workspace, one, 2, 0.5)
+    again = events_of(one, 3000.0, 2)
+    if failed:
+        again[-1] = journal.event(journal.ENDED, 3000.0, one.id, 2, state="FAILED", reason=None)
+    found = document(workspace, [*events_of(one, 1000.0), *events_of(two, 2000.0), *again])
+    assert found["results"] == {"sums": value, "towns": -1}
+
+
 def ended_badly(job: Job) -> list[journal.Event]:
     end = journal.event(journal.ENDED, 3000.0, job.id, 1, state="FAILED", reason="TIMEOUT")
     return [end]
