@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from hpcjobs.markers import read_markers
 from hpcjobs.model import Job, JobState, TaskRun
 from hpcjobs.parts import finished
+from hpcjobs.plan import what_it_is
 from hpcjobs.results.checking import task_results
 from hpcjobs.results.judgement import Judgement, Trust
 from hpcjobs.results.result_file import ResultFile, TaskResults
@@ -148,7 +149,7 @@ def _standing(
     active = [
         record
         for record, earlier in entries
-        if record.active and earlier == task and _settings(record.job) == _settings(newest.job)
+        if record.active and _same(earlier, task) and _settings(record.job) == _settings(newest.job)
     ]
     standing = Standing(task, newest.job, newest.last, finished=not active)
     if _settings(newest.job) != _settings(latest):
@@ -161,7 +162,7 @@ def _standing(
     made = [
         (attempt, record)
         for record, earlier in entries
-        if earlier == task and _settings(record.job) == _settings(latest)
+        if _same(earlier, task) and _settings(record.job) == _settings(latest)
         for attempt in record.attempts
         if attempt.state is JobState.SUCCEEDED
     ]
@@ -191,6 +192,11 @@ def _standing(
         return standing
     standing.why = standing.why or _why(active[-1] if active else newest)
     return standing
+
+
+def _same(one: TaskRun, other: TaskRun) -> bool:
+    """Whether both evaluate the same; where they leave it may have changed."""
+    return what_it_is(one) == what_it_is(other)
 
 
 def _settings(job: Job) -> tuple[str, str]:

@@ -149,6 +149,16 @@ def test_the_latest_result_counts_in_whatever_job_it_was_made(
     assert found["results"] == {"sums": value, "towns": -1}
 
 
+def test_what_is_done_counts_though_its_place_was_changed_before_it_was_done_again(
+    workspace: Workspace,
+) -> None:
+    one, two = a_job("aaaaaaa", "sums"), a_job("bbbbbbb", "sums", path="new/place")
+    leave_result(workspace, one, 1, 0.25)
+    failed = [*events_of(two, 2000.0)[:-1], *ended_badly(two)]
+    found = document(workspace, [*events_of(one, 1000.0), *failed])
+    assert found["results"] == {"sums": 0.25, "towns": -1}
+
+
 def ended_badly(job: Job) -> list[journal.Event]:
     end = journal.event(journal.ENDED, 3000.0, job.id, 1, state="FAILED", reason="TIMEOUT")
     return [end]
