@@ -67,7 +67,7 @@ def judge_parts(
             else:
                 parts[run.key] = Part(JobState.SUCCEEDED, suspect=suspect.get(run.key, ""))
         elif task.exit_code is not None:
-            parts[run.key] = _failed(task, task.exit_code.value)
+            parts[run.key] = _failed(task, task.exit_code.value, verdict)
         elif verdict.state is JobState.CANCELLED:
             parts[run.key] = Part(verdict.state, detail=verdict.detail)
         elif task.started is None and begun:
@@ -93,7 +93,9 @@ def parts_in_words(parts: Mapping[str, Part]) -> str:
     return f"{len(done)} of {len(parts)} tasks done{doubt}"
 
 
-def _failed(task: TaskMarkers, code: str) -> Part:
+def _failed(task: TaskMarkers, code: str, verdict: Verdict) -> Part:
+    if task.failure is None and code == "137" and verdict.reason is Reason.OUT_OF_MEMORY:
+        return Part(JobState.FAILED, verdict.reason, f"exit code {code}")  # KILL: that was why
     if task.failure is None:
         return Part(JobState.FAILED, Reason.EXIT_CODE, f"exit code {code}")
     ours = task.failure.value.startswith("server_")

@@ -81,6 +81,13 @@ def test_each_has_its_own_exit_code_and_failure(job: Job) -> None:
     assert (parts["c"].reason, parts["c"].detail) == (Reason.EXIT_CODE, "command not found")
 
 
+def test_what_the_scheduler_killed_for_its_memory_says_so(job: Job) -> None:
+    verdict = Verdict(JobState.FAILED, Reason.OUT_OF_MEMORY, "exit code 3 of a, b")
+    parts = judged(job, verdict, {"a": task(0, "137"), "b": task(10, "3"), "c": task(20, "0")})
+    reasons = [part.reason for part in parts.values()]
+    assert reasons == [Reason.OUT_OF_MEMORY, Reason.EXIT_CODE, None]
+
+
 def test_where_no_task_was_begun_all_have_failed_as_the_job_did(job: Job) -> None:
     verdict = Verdict(JobState.FAILED, Reason.SERVER_FAILED, "server not ready")
     parts = judged(job, verdict, {})
