@@ -167,7 +167,8 @@ def _standing(
         if attempt.state is JobState.SUCCEEDED
     ]
     # A job may have been repeated, or packed anew, before and after another with the same task.
-    for attempt, record in sorted(made, key=lambda one: one[0].submitting_at, reverse=True):
+    made.sort(key=lambda one: one[0].submitting_at)
+    for attempt, record in reversed(made):
         job = record.job_of(attempt)
         run = next((one for one in job.tasks if one.key == task.key), task)
         directory = workspace.attempt(job.id, attempt.number)

@@ -123,6 +123,8 @@ def test_a_failed_task_is_the_only_one_that_is_done_again(packs: Packs) -> None:
     assert sorted(one["tasks"][0] for one in second["kept"]) == ["ja_a", "ja_c", "ja_d"]
     packs.end()
     assert packs.done() == list(KEYS)
+    assert packs.line.run("diagnose").stdout == "no job has failed\n"
+    assert "ja_b" in packs.line.run("diagnose", job["job"]).stdout  # if it is asked for
     assert packs.submit("--pack")["submitted"] == []
     assert packs.submit()["submitted"] == []  # packed or not: it is the same evaluation
     assert packs.runs() == {"ja_a": 1, "ja_b": 2, "ja_c": 1, "ja_d": 1}
