@@ -175,6 +175,8 @@ def _standing(
         found = task_results(job, run, directory)
         if not found.files or found.problems:
             standing.why = _fault(workspace, found)
+            if attempt.ended_at is None:  # its job goes on: a shared disk may show it late
+                standing.finished, standing.why = False, f"just ended: {standing.why}"
             continue
         judgement = task_trust(job, run, directory, found.files)
         if judgement.trust is Trust.DONE:

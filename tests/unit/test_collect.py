@@ -159,6 +159,23 @@ def test_what_is_done_counts_though_its_place_was_changed_before_it_was_done_aga
     assert found["results"] == {"sums": 0.25, "towns": -1}
 
 
+def test_a_packed_task_that_just_ended_is_not_failed_where_its_result_shows_late(
+    workspace: Workspace,
+) -> None:
+    one, two = a_job("packed0", "sums"), a_job("packed0", "towns")
+    pack = dataclasses.replace(one, tasks=one.tasks + two.tasks)
+    directory = workspace.attempt(pack.id, 1)
+    directory.mkdir(parents=True)
+    for name, value in (("started", "-"), ("exit_code", "0")):
+        (directory / f"task.sums.{name}").write_text(f"{value} 2026-01-01T00:00:00Z\n")
+    running = events_of(pack, 1000.0)[:-1]
+    about = document(workspace, running)["hpcjobs"]
+    assert isinstance(about, dict)
+    assert (sorted(about["unfinished"]), about["failed"]) == (["sums", "towns"], {})
+    leave_result(workspace, one, 1, 0.25)
+    assert document(workspace, running)["results"] == {"sums": 0.25, "towns": -1}
+
+
 def ended_badly(job: Job) -> list[journal.Event]:
     end = journal.event(journal.ENDED, 3000.0, job.id, 1, state="FAILED", reason="TIMEOUT")
     return [end]
