@@ -46,6 +46,12 @@ def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
         return one
     evaluated: dict[str, tuple[Job, TaskRun]] = {}
     for score in one.values.values():
+        for label in score.jobs:
+            record = store.jobs.get(label.partition(" ")[0].rpartition("-")[0])
+            for run in record.job.tasks if record else ():
+                if record and run.key in score.settings:
+                    evaluated.setdefault(run.key, (record.job, run))
+    for score in one.values.values():  # where its files tell more
         for source in score.files:
             evaluated |= {run.key: (job, run) for job, run in _made(store, PurePosixPath(source))}
     if not evaluated:
