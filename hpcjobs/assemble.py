@@ -77,8 +77,11 @@ class Assembly:
         if self.packing is None:
             return [Packed(job, (job,)) for job in jobs]
         limit = limit_of(self.packing, self.service)
-        packed = pack(jobs, limit, self.packing.at_once, self.renderer.server_values, taken)
+        at_once = 1 if self.provider.in_process else self.packing.at_once  # the GPUs hold one
+        packed = pack(jobs, limit, at_once, self.renderer.server_values, taken)
         self.saved = in_words(len(jobs), len(packed), self.provider.server is not None)
+        if at_once < self.packing.at_once and self.saved:
+            self.saved += "; one task after the other, since each loads the model itself"
         return packed
 
     def require_ready(self) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from hpcjobs.files import explained
 
 _CONTENT = re.compile(r"(?P<value>.*) (?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)\n", re.DOTALL)
-_TASK = re.compile(r"task\.(?P<key>.+)\.(?P<what>started|exit_code|failure|not_begun)")
+_TASK = re.compile(
+    r"task\.(?P<key>.+)\.(?P<what>started|exit_code|failure|not_begun|interrupted|again)"
+)
 _DEATH = re.compile(r"server_died\.[0-9]+")
 _OWN = ("started", "host", "restarted", "ready", "server_version", "signal", "failure", "exit_code")
 
@@ -33,11 +35,19 @@ class TaskMarkers:
     """How far one task came."""
 
     started: Marker | None = None
+    """The latest time."""
     exit_code: Marker | None = None
     failure: Marker | None = None
     """Why the job itself ended it, or did not begin it; of packed tasks."""
     not_begun: Marker | None = None
     """There was not enough time left for it; of packed tasks."""
+    interrupted: Marker | None = None
+    """Its server died, and it has not been begun again since; of packed tasks."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it is being evaluated, as far as the job could tell."""
+        return bool(self.started and not self.exit_code and not self.interrupted)
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Markers:
     @property
     def running(self) -> list[str]:
         """The tasks that are being evaluated."""
-        return [key for key, task in self.tasks.items() if task.started and not task.exit_code]
+        return [key for key, task in self.tasks.items() if task.running]
 
     def of_task(self, key: str) -> Markers:
         """The same for one task: how another ended, and the job after it, says nothing of it."""
@@ -106,8 +116,15 @@ def read_markers(directory: Path) -> Markers:
             own[name] = _read(directory / name)
         elif match:
             tasks.setdefault(match["key"], {})[match["what"]] = _read(directory / name)
-    by_task = {key: TaskMarkers(**found) for key, found in tasks.items()}
+    by_task = {key: _of_task(found) for key, found in tasks.items()}
     return Markers(**own, tasks=by_task, server_deaths=deaths)
+
+
+def _of_task(found: dict[str, Marker | None]) -> TaskMarkers:
+    again = found.pop("again", None)
+    if again is not None:
+        found |= {"started": again, "interrupted": None}
+    return TaskMarkers(**found)
 
 
 def _read(path: Path) -> Marker | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from hpcjobs.lock import workspace_lock
 from hpcjobs.markers import Markers, read_markers
 from hpcjobs.model import Job, JobState, Observation, Service, Verdict
 from hpcjobs.parts import awaited, finished, judge_parts
-from hpcjobs.store import AttemptRecord, JobRecord, Store, load, parts_to_json
+from hpcjobs.store import AttemptRecord, JobRecord, Store, load, parts_to_json, take_check
 from hpcjobs.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -104,9 +104,8 @@ def _to_check(store: Store) -> Iterator[tuple[JobRecord, AttemptRecord]]:
     """
     for record in store.jobs.values():
         for attempt in record.attempts:
-            if attempt.state is JobState.SUCCEEDED and (
-                attempt.suspect is None or (attempt.unread and find_spec("pyarrow") is not None)
-            ):
+            never = attempt.state is JobState.SUCCEEDED and attempt.suspect is None
+            if never or (attempt.unread and find_spec("pyarrow") is not None):
                 yield record, attempt
 
 
@@ -118,16 +117,20 @@ def _check_again(workspace: Workspace, store: Store, warnings: list[str]) -> lis
     while left and time.monotonic() < end:
         record, attempt = left.pop(0)
         job = record.job_of(attempt)
+        if attempt.parts:
+            done = [key for key, part in attempt.parts.items() if part.state is JobState.SUCCEEDED]
+            job = _only(job, done)
         try:
             checked = _checked(job, workspace.attempt(job.id, attempt.number))
         except StorageError as error:
             warnings.append(f"{attempt.name}: {error.what}")
             continue
-        attempt.suspect, attempt.unread = {**checked.worthless, **checked.suspect}, checked.unread
+        suspect = {**checked.worthless, **checked.suspect}
+        take_check(attempt, suspect, checked.unread)
         events.append(
             journal.event(
                 journal.CHECKED, time.time(), job.id, attempt.number,
-                suspect=attempt.suspect, unread=attempt.unread,
+                suspect=suspect, unread=checked.unread,
             )
         )  # fmt: skip
     if left:
@@ -223,11 +226,10 @@ def _judge_parts(
     What was finished before the attempt failed counts all the same.
     """
     now = time.time()
-    done = finished(markers)
-    own = replace(job, tasks=tuple(run for run in job.tasks if run.key in done))
-    checked = _checked(own, directory)
+    checked = _checked(_only(job, finished(markers)), directory)
     if late := awaited(job, markers, {**checked.problems, **checked.awaited}, now, settle):
         return Verdict(JobState.UNKNOWN, detail=late)
+    attempt.unread = checked.unread
     attempt.parts = judge_parts(
         job,
         markers,
@@ -257,7 +259,7 @@ def _verdict_event(
     if verdict.state is JobState.SUCCEEDED and attempt.suspect is not None:
         trust = {"suspect": attempt.suspect, "unread": attempt.unread}
     if verdict.state.final and attempt.parts:
-        trust = {"parts": parts_to_json(attempt.parts)}
+        trust = {"parts": parts_to_json(attempt.parts), "unread": attempt.unread}
     return journal.event(
         journal.ENDED if verdict.state.final else journal.SEEN,
         now,
@@ -269,6 +271,10 @@ def _verdict_event(
         absent_since=absent_since,
         **trust,
     )
+
+
+def _only(job: Job, keys: Collection[str]) -> Job:
+    return replace(job, tasks=tuple(run for run in job.tasks if run.key in keys))
 
 
 def _checked(job: Job, directory: Path) -> Checked:

@@ -10,6 +10,8 @@ from hpcjobs.store import Part
 
 NOT_BEGUN = Part(JobState.PLANNED, detail="not begun before its job ended")
 
+_INTERRUPTED = "the server died, and the job ended before this was begun again"
+
 
 def finished(markers: Markers) -> list[str]:
     """The tasks whose evaluators ended with 0, their server alive: results are expected."""
@@ -55,6 +57,7 @@ def judge_parts(
         ended: when the attempt ended, in epoch seconds.
     """
     begun = any(task.started for task in markers.tasks.values())
+    needs = dict(zip((run.key for run in job.tasks), job.task_walltimes, strict=False))
     parts = {}
     for run in job.tasks:
         task = markers.tasks.get(run.key, TaskMarkers())
@@ -64,14 +67,18 @@ def judge_parts(
             else:
                 parts[run.key] = Part(JobState.SUCCEEDED, suspect=suspect.get(run.key, ""))
         elif task.exit_code is not None:
-            parts[run.key] = _failed(task, task.exit_code.value)
+            parts[run.key] = _failed(task, task.exit_code.value, verdict)
         elif verdict.state is JobState.CANCELLED:
             parts[run.key] = Part(verdict.state, detail=verdict.detail)
         elif task.started is None and begun:
             parts[run.key] = NOT_BEGUN
+        elif task.interrupted is not None:
+            parts[run.key] = Part(JobState.FAILED, Reason.SERVER_FAILED, _INTERRUPTED)
         else:
             timed_out = verdict.reason is Reason.TIMEOUT and task.started is not None
             had = max(1.0, ended - task.started.at) if timed_out and task.started else 0.0
+            # A job of its own with the time of the table would not have had more.
+            had = max(had, needs.get(run.key, 0)) if timed_out else had
             parts[run.key] = Part(verdict.state, verdict.reason, verdict.detail, had)
     return parts
 
@@ -86,7 +93,9 @@ def parts_in_words(parts: Mapping[str, Part]) -> str:
     return f"{len(done)} of {len(parts)} tasks done{doubt}"
 
 
-def _failed(task: TaskMarkers, code: str) -> Part:
+def _failed(task: TaskMarkers, code: str, verdict: Verdict) -> Part:
+    if task.failure is None and code == "137" and verdict.reason is Reason.OUT_OF_MEMORY:
+        return Part(JobState.FAILED, verdict.reason, f"exit code {code}")  # KILL: that was why
     if task.failure is None:
         return Part(JobState.FAILED, Reason.EXIT_CODE, f"exit code {code}")
     ours = task.failure.value.startswith("server_")

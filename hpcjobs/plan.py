@@ -201,7 +201,7 @@ def _digest(request: Request, model: str, settings: Settings, runs: tuple[TaskRu
         "provider": request.provider.name,
         "model": model,
         "settings": [settings.name, settings.version],
-        "tasks": [_what_it_is(run) for run in runs],
+        "tasks": [what_it_is(run) for run in runs],
         "max_samples": request.max_samples,
     }
     return sha256(what)
@@ -214,10 +214,10 @@ def work_of(job: Job, run: TaskRun) -> str:
     """
     names = (job.service, job.node, job.provider, job.model)
     settings = (job.settings_name, job.settings_version, job.max_samples)
-    return json.dumps([*names, *settings, _what_it_is(run)], sort_keys=True)
+    return json.dumps([*names, *settings, what_it_is(run)], sort_keys=True)
 
 
-def _what_it_is(run: TaskRun) -> list[object]:
+def what_it_is(run: TaskRun) -> list[object]:
     """What makes its number what it is. Options only where there are any: ids must not change."""
     options = {
         name: value for name, value in run.options.items() if name not in frameworks.WITHOUT_EFFECT

@@ -107,6 +107,11 @@ class Works:
                 return record
         return None
 
+    def wanted(self, job: Job, again: bool) -> bool:
+        """Whether a task of the job, which may be settled for another, is still to be done."""
+        records = (self.record_of(job, run) for run in job.tasks)
+        return any(record is None or _wanted(record, again) for record in records)
+
 
 def _wanted(record: JobRecord, again: bool) -> bool:
     return not record.active and (again or record.state is not JobState.SUCCEEDED)

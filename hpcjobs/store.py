@@ -178,7 +178,7 @@ def _apply(store: Store, one: Event) -> None:
         return
     attempt = {attempt.number: attempt for attempt in record.attempts}[number]
     if attempt.state.final:
-        if kind == journal.CHECKED and attempt.state is JobState.SUCCEEDED:
+        if kind == journal.CHECKED and (attempt.state is JobState.SUCCEEDED or attempt.parts):
             _apply_check(attempt, one)
         return
     if kind == journal.SUBMITTED:
@@ -199,6 +199,7 @@ def _apply(store: Store, one: Event) -> None:
         attempt.absent_since = one.get("absent_since")
         attempt.ended_at = at if state.final else None
         attempt.parts = _parts(one.get("parts") or {}) if state.final else {}
+        attempt.unread = bool(attempt.parts) and one.get("unread") is True
         if state is JobState.SUCCEEDED:
             _apply_check(attempt, one)
 
@@ -221,11 +222,25 @@ def _parts(value: dict[str, Any]) -> dict[str, Part]:
     }
 
 
+def take_check(attempt: AttemptRecord, suspect: Mapping[str, str], unread: bool) -> None:
+    """Keep what was found out about results; that they are there stays as it was."""
+    attempt.unread = unread
+    if not attempt.parts:
+        attempt.suspect = suspect
+        return
+    attempt.parts = {
+        key: dataclasses.replace(part, suspect=suspect.get(key, ""))
+        if part.state is JobState.SUCCEEDED
+        else part
+        for key, part in attempt.parts.items()
+    }
+
+
 def _apply_check(attempt: AttemptRecord, one: Event) -> None:
     suspect = one.get("suspect")
     if isinstance(suspect, dict):
-        attempt.suspect = {str(key): str(why) for key, why in suspect.items()}
-        attempt.unread = one.get("unread") is True
+        found = {str(key): str(why) for key, why in suspect.items()}
+        take_check(attempt, found, one.get("unread") is True)
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

@@ -97,13 +97,15 @@ def submit(
         works = Works(store)
         for index, job in enumerate(jobs):
             if interrupted():
-                outcome.left = list(jobs[index:])
+                outcome.left += list(jobs[index:])
                 break
             settled = works.settled(job, again)
             if settled is None and known is not None and works.attempts(job) != known.get(job.id):
                 settled = next(filter(None, (works.record_of(job, run) for run in job.tasks)), None)
             if settled is not None:
                 outcome.kept.append(settled)
+                if len(job.tasks) > 1 and works.wanted(job, again):  # nobody has submitted these
+                    outcome.left.append(job)
                 continue
             attempt = next_attempt(workspace, store.jobs.get(job.id), job)
             try:
@@ -111,11 +113,11 @@ def submit(
             except SubmitRefusedError as error:
                 outcome.refused.append((attempt, error))
                 if len(outcome.refused) >= REFUSALS_IN_A_ROW and not outcome.submitted:
-                    outcome.left = list(jobs[index + 1 :])
+                    outcome.left += list(jobs[index + 1 :])
                     break
             except SchedulerUnavailableError as error:
                 outcome.unanswered = error
-                outcome.left = list(jobs[index + 1 :])
+                outcome.left += list(jobs[index + 1 :])
                 break
             else:
                 outcome.submitted.append(attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from hpcjobs.diagnosis.text import shown
 from hpcjobs.errors import ExitCode, InputError, printable
 from hpcjobs.model import JobState, Verdict
 from hpcjobs.store import AttemptRecord, JobRecord
+
+if TYPE_CHECKING:
+    from hpcjobs.shares import Works
 
 _AGAIN = {
     Again.NEVER: "submitting the same again cannot help",
@@ -59,9 +62,10 @@ def diagnose(context: Context, jobs: tuple[str, ...], lines: int, as_json: bool)
 
     A job is named by the beginning of its id (its latest attempt), or ID-NN for one attempt.
     Without a name, all jobs whose latest attempt failed are told of, those with the same cause
-    together.
+    together; of packed tasks those that were not submitted again since.
     """
     from hpcjobs.observe import refresh
+    from hpcjobs.shares import Works
 
     view = refresh(context.workspace)
     for warning in view.warnings:
@@ -73,10 +77,12 @@ def diagnose(context: Context, jobs: tuple[str, ...], lines: int, as_json: bool)
         if record.last is not None and record.last.state is JobState.FAILED
     ]
     once = {(record.job.id, attempt.number): (record, attempt) for record, attempt in chosen}
+    works = Works(view.store)
     cases = [
         _case(context, *one, keys)
         for record, attempt in once.values()
         for one in _failed_tasks(record, attempt)
+        if jobs or not _repeated(works, *one)
     ]
     if as_json:
         print_json({"jobs": [_json(case, lines) for case in cases]})
@@ -130,6 +136,15 @@ def _failed_tasks(
         if attempt.parts and own.number == attempt.number and own.state is JobState.FAILED
     ]
     return found or [(record, attempt)]
+
+
+def _repeated(works: Works, record: JobRecord, attempt: AttemptRecord) -> bool:
+    """Whether this evaluation, of one task, was submitted again since, in whatever job."""
+    if len(record.job.tasks) != 1:
+        return False
+    whole = works.record_of(record.job)
+    last = whole.last if whole else None
+    return last is not None and last.submitting_at > attempt.submitting_at
 
 
 def _case(

@@ -156,7 +156,7 @@ def _explain(outcome: Outcome, as_json: bool) -> int:
     if outcome.interrupted:
         click.echo("interrupted", err=True)
         return ExitCode.INTERRUPTED
-    return ExitCode.SOME_FAILED if outcome.refused else ExitCode.OK
+    return ExitCode.SOME_FAILED if outcome.refused or outcome.left else ExitCode.OK
 
 
 def _outcome_json(service: Service, outcome: Outcome, native_ids: dict[str, str]) -> dict[str, Any]:

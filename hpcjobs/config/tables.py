@@ -20,7 +20,7 @@ from hpcjobs.model import Task
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _KNOWN = ("key", "script", "result_dir", "framework")
 _WALLTIME = re.compile(r"(hrt|wlt|rt|walltime)_\w+")
-_TAKEN = ("job", "server")
+_TAKEN = re.compile(r"job|server(\.[0-9]+)?")
 FRAMEWORKS = ("lighteval", "lm_eval")
 
 
@@ -127,7 +127,7 @@ def _task(row: dict[str, str], where: str) -> Task:
 
     if not _KEY.fullmatch(row["key"]):
         raise refuse("key", "letters, digits and _ . + -, such as ja_gpqa")
-    if row["key"] in _TAKEN:
+    if _TAKEN.fullmatch(row["key"]):
         raise refuse("key", "another name: its log would have the name of the job's own")
     if not row["script"] or not row["script"].isprintable():
         raise refuse("script", "the task's name in its framework")

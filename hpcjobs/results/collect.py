@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from hpcjobs.markers import read_markers
 from hpcjobs.model import Job, JobState, TaskRun
 from hpcjobs.parts import finished
+from hpcjobs.plan import what_it_is
 from hpcjobs.results.checking import task_results
 from hpcjobs.results.judgement import Judgement, Trust
 from hpcjobs.results.result_file import ResultFile, TaskResults
@@ -148,7 +149,7 @@ def _standing(
     active = [
         record
         for record, earlier in entries
-        if record.active and earlier == task and _settings(record.job) == _settings(newest.job)
+        if record.active and _same(earlier, task) and _settings(record.job) == _settings(newest.job)
     ]
     standing = Standing(task, newest.job, newest.last, finished=not active)
     if _settings(newest.job) != _settings(latest):
@@ -158,36 +159,47 @@ def _standing(
             f"those submitted last (version {latest.settings_version or 'none'}): submit it again"
         )
         return standing
-    for record, earlier in reversed(entries):
-        if earlier != task or _settings(record.job) != _settings(latest):
+    made = [
+        (attempt, record)
+        for record, earlier in entries
+        if _same(earlier, task) and _settings(record.job) == _settings(latest)
+        for attempt in record.attempts
+        if attempt.state is JobState.SUCCEEDED
+    ]
+    # A job may have been repeated, or packed anew, before and after another with the same task.
+    made.sort(key=lambda one: one[0].submitting_at)
+    for attempt, record in reversed(made):
+        job = record.job_of(attempt)
+        run = next((one for one in job.tasks if one.key == task.key), task)
+        directory = workspace.attempt(job.id, attempt.number)
+        found = task_results(job, run, directory)
+        if not found.files or found.problems:
+            standing.why = _fault(workspace, found)
+            if attempt.ended_at is None:  # its job goes on: a shared disk may show it late
+                standing.finished, standing.why = False, f"just ended: {standing.why}"
             continue
-        for attempt in reversed(record.attempts):
-            if attempt.state is not JobState.SUCCEEDED:
-                continue
-            job = record.job_of(attempt)
-            run = next((one for one in job.tasks if one.key == task.key), task)
-            directory = workspace.attempt(job.id, attempt.number)
-            found = task_results(job, run, directory)
-            if not found.files or found.problems:
-                standing.why = _fault(workspace, found)
-                continue
-            judgement = task_trust(job, run, directory, found.files)
-            if judgement.trust is Trust.DONE:
-                standing.job, standing.attempt = job, attempt
-                standing.done, standing.files, standing.doubt = True, found.files, None
-                standing.why = f"done, and under way again: {_why(active[-1])}" if active else ""
-                return standing
-            if judgement.trust is Trust.FAILED:
-                standing.why = judgement.why
-            elif standing.doubt is None:
-                standing.job, standing.attempt, standing.doubt = job, attempt, judgement
-                standing.files = found.files
+        judgement = task_trust(job, run, directory, found.files)
+        if judgement.trust is Trust.DONE:
+            standing.job, standing.attempt = job, attempt
+            standing.done, standing.files, standing.doubt = True, found.files, None
+            standing.why = f"done, and under way again: {_why(active[-1])}" if active else ""
+            return standing
+        if judgement.trust is Trust.FAILED:
+            standing.why = judgement.why
+        elif standing.doubt is None:
+            standing.job, standing.attempt, standing.doubt = job, attempt, judgement
+            standing.files = found.files
     if standing.doubt is not None:
         standing.done, standing.why = accept_suspect, f"suspect: {standing.doubt.why}"
         standing.files = standing.files if accept_suspect else ()
         return standing
     standing.why = standing.why or _why(active[-1] if active else newest)
     return standing
+
+
+def _same(one: TaskRun, other: TaskRun) -> bool:
+    """Whether both evaluate the same; where they leave it may have changed."""
+    return what_it_is(one) == what_it_is(other)
 
 
 def _settings(job: Job) -> tuple[str, str]:

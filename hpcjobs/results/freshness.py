@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
 from hpcjobs.config.changed_options import changed_options, current_options
 from hpcjobs.config.settings import DIRECTORY, changes, read_model_settings, read_task_settings
 from hpcjobs.errors import InputError
@@ -45,8 +48,12 @@ def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
     for score in one.values.values():
         for label in score.jobs:
             record = store.jobs.get(label.partition(" ")[0].rpartition("-")[0])
-            if record:
-                evaluated |= {run.key: (record.job, run) for run in record.job.tasks}
+            for run in record.job.tasks if record else ():
+                if record and run.key in score.settings:
+                    evaluated.setdefault(run.key, (record.job, run))
+    for score in one.values.values():  # where its files tell more
+        for source in score.files:
+            evaluated |= {run.key: (job, run) for job, run in _made(store, PurePosixPath(source))}
     if not evaluated:
         return one
     try:
@@ -72,3 +79,18 @@ def with_stale(workspace: Workspace, store: Store, one: Scores) -> Scores:
                 if whys:
                     found[key] = STALE + "; ".join(whys)
     return with_doubts(one, found)
+
+
+def _made(store: Store, source: PurePosixPath) -> Iterator[tuple[Job, TaskRun]]:
+    """By what a raw result, `jobs/ID/NN/results/...`, was made.
+
+    Its job may have had other tasks, whose values were made by others since.
+    """
+    key, number = (*source.parts[1:3], "", "")[:2]
+    record = store.jobs.get(key)
+    for attempt in record.attempts if record else ():
+        if record and f"{attempt.number:02d}" == number:
+            job = record.job_of(attempt)
+            for run in job.tasks:
+                if PurePosixPath(*source.parts[:3], "results", run.result_dir) in source.parents:
+                    yield job, run

@@ -6,9 +6,12 @@ to fail.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,8 @@ def test_a_failed_task_is_the_only_one_that_is_done_again(packs: Packs) -> None:
     assert sorted(one["tasks"][0] for one in second["kept"]) == ["ja_a", "ja_c", "ja_d"]
     packs.end()
     assert packs.done() == list(KEYS)
+    assert packs.line.run("diagnose").stdout == "no job has failed\n"
+    assert "ja_b" in packs.line.run("diagnose", job["job"]).stdout  # if it is asked for
     assert packs.submit("--pack")["submitted"] == []
     assert packs.submit()["submitted"] == []  # packed or not: it is the same evaluation
     assert packs.runs() == {"ja_a": 1, "ja_b": 2, "ja_c": 1, "ja_d": 1}
@@ -231,3 +236,33 @@ def test_a_task_that_fails_for_good_stops_alone(packs: Packs) -> None:
     stands = {one["tasks"][0]: one["stands"] for one in packs.line.json("plan", path)["items"]}
     assert stands == {"ja_a": "done", "ja_b": "stopped", "ja_c": "done", "ja_d": "done"}
     assert packs.runs() == dict.fromkeys(KEYS, 1)
+
+
+def test_what_somebody_else_took_a_part_of_is_said_not_to_be_submitted(packs: Packs) -> None:
+    """Of its tasks one was submitted between the question and the yes: the others are nobody's."""
+    ours, theirs = pty.openpty()
+    asked = subprocess.Popen(
+        packs.line.argv("submit", *TARGET, "--pack"),
+        cwd=packs.line.elsewhere,
+        env=packs.line.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    while b"Submit?" not in shown:
+        shown += os.read(ours, 4096)
+    packs.line.json("submit", *TARGET[:-1], "ja_b", "--yes")
+    os.write(ours, b"y\n")
+    with contextlib.suppress(OSError):  # the end
+        while more := os.read(ours, 4096):
+            shown += more
+    os.close(ours)
+    assert asked.wait(30) == 1
+    assert b"1 not tried: run the same command again" in shown
+    assert b"by another hpcjobs" not in shown
+    packs.end()
+    assert [one["tasks"] for one in packs.submit("--pack")["submitted"]] == [
+        ["ja_a", "ja_c", "ja_d"]
+    ]

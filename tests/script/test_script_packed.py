@@ -52,6 +52,7 @@ def test_a_dead_server_is_replaced_and_what_it_was_asked_is_asked_again(start: S
     markers = job.markers()
     assert ends(job) == {"demo_sums": "0", "demo_capitals": "0"}
     assert "server_died.1" in markers and "server_died.2" not in markers
+    assert {"task.demo_sums.interrupted", "task.demo_sums.again"} < markers.keys()
     assert len(job.records_of("vllm")) == 2
     order = [one["task"] for one in job.records_of("lm_eval")]
     assert order == ["demo_sums", "demo_capitals", "demo_sums"]
@@ -102,6 +103,25 @@ def test_a_task_that_kills_the_server_each_time_is_given_up(start: Start) -> Non
     assert job.markers()["task.demo_sums.failure"] == "server_died"
     assert "failure" not in job.markers()
     assert len(job.records_of("vllm")) == 2  # with nothing left to do it is not started again
+    job.wait_until_gone()
+
+
+def test_one_that_kills_the_server_takes_no_other_with_it(start: Start, tmp_path: Path) -> None:
+    """Which of both it was is not known: the second time, each has the server for itself."""
+    slow = str(tmp_path / "slow")
+    job = start(
+        "demo_sums",
+        "demo_capitals",
+        at_once=2,
+        vllm={"die_on_task": "demo_sums"},
+        evaluator={"demo_sums": {"wait_for": slow}, "demo_capitals": {"slow_once": slow}},
+    )
+    assert job.wait(60) == 99, job.log()
+    assert ends(job) == {"demo_sums": "99", "demo_capitals": "0"}
+    again = [line.split(" ", 1)[1] for line in job.log().splitlines() if " demo_" in line][2:]
+    assert [line.split(": ")[0] for line in again[::2]] == [
+        line.split(": ")[0] for line in again[1::2]
+    ], again
     job.wait_until_gone()
 
 

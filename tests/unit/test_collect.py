@@ -133,6 +133,49 @@ def test_what_failed_on_one_node_and_still_runs_on_another_is_unfinished(
     assert (about["unfinished"], about["failed"]) == ({"sums": "PENDING"}, {})
 
 
+@pytest.mark.parametrize(("failed", "value"), [(True, 0.75), (False, 0.5)])
+def test_the_latest_result_counts_in_whatever_job_it_was_made(
+    workspace: Workspace, failed: bool, value: float
+) -> None:
+    """Of two jobs with this task, the first was repeated after the other was done."""
+    one, two = a_job("aaaaaaa", "sums"), a_job("bbbbbbb", "sums")
+    leave_result(workspace, one, 1, 0.25)
+    leave_result(workspace, two, 1, 0.75)
+    leave_result(workspace, one, 2, 0.5)
+    again = events_of(one, 3000.0, 2)
+    if failed:
+        again[-1] = journal.event(journal.ENDED, 3000.0, one.id, 2, state="FAILED", reason=None)
+    found = document(workspace, [*events_of(one, 1000.0), *events_of(two, 2000.0), *again])
+    assert found["results"] == {"sums": value, "towns": -1}
+
+
+def test_what_is_done_counts_though_its_place_was_changed_before_it_was_done_again(
+    workspace: Workspace,
+) -> None:
+    one, two = a_job("aaaaaaa", "sums"), a_job("bbbbbbb", "sums", path="new/place")
+    leave_result(workspace, one, 1, 0.25)
+    failed = [*events_of(two, 2000.0)[:-1], *ended_badly(two)]
+    found = document(workspace, [*events_of(one, 1000.0), *failed])
+    assert found["results"] == {"sums": 0.25, "towns": -1}
+
+
+def test_a_packed_task_that_just_ended_is_not_failed_where_its_result_shows_late(
+    workspace: Workspace,
+) -> None:
+    one, two = a_job("packed0", "sums"), a_job("packed0", "towns")
+    pack = dataclasses.replace(one, tasks=one.tasks + two.tasks)
+    directory = workspace.attempt(pack.id, 1)
+    directory.mkdir(parents=True)
+    for name, value in (("started", "-"), ("exit_code", "0")):
+        (directory / f"task.sums.{name}").write_text(f"{value} 2026-01-01T00:00:00Z\n")
+    running = events_of(pack, 1000.0)[:-1]
+    about = document(workspace, running)["hpcjobs"]
+    assert isinstance(about, dict)
+    assert (sorted(about["unfinished"]), about["failed"]) == (["sums", "towns"], {})
+    leave_result(workspace, one, 1, 0.25)
+    assert document(workspace, running)["results"] == {"sums": 0.25, "towns": -1}
+
+
 def ended_badly(job: Job) -> list[journal.Event]:
     end = journal.event(journal.ENDED, 3000.0, job.id, 1, state="FAILED", reason="TIMEOUT")
     return [end]

@@ -43,6 +43,18 @@ def test_tasks_are_told_apart(write: Write, tmp_path: Path) -> None:
     }
 
 
+def test_what_was_begun_again_began_then_and_until_then_it_does_not_run(
+    write: Write, tmp_path: Path
+) -> None:
+    write(f"- {AT}\n", "task.a.started")
+    write(f"- {AT}\n", "task.a.interrupted")
+    assert read_markers(tmp_path).running == []
+    write("- 2026-01-02T03:04:06Z\n", "task.a.again")
+    found = read_markers(tmp_path)
+    assert found.running == ["a"]
+    assert found.tasks["a"] == TaskMarkers(Marker("-", EPOCH + 1))
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -12,7 +12,15 @@ import pytest
 from hpcjobs import ask, journal, observe
 from hpcjobs.commands import CommandResult
 from hpcjobs.model import Job, JobState, Reason, TaskRun
-from hpcjobs.store import AttemptRecord, fold, job_to_json, load
+from hpcjobs.store import (
+    AttemptRecord,
+    Part,
+    Store,
+    fold,
+    job_to_json,
+    load,
+    parts_to_json,
+)
 from hpcjobs.workspace import Workspace
 
 EVALUATIONS = Path(__file__).parents[1] / "fixtures" / "evaluations"
@@ -110,6 +118,42 @@ def test_what_was_not_read_for_want_of_a_program_is_read_when_it_is_there(
     record = fold(journal.read(path).events).jobs["abcdef0"].last
     assert record is not None
     assert (record.suspect, record.unread, record.state) == ({}, False, JobState.SUCCEEDED)
+
+
+def test_what_a_packed_job_that_failed_has_done_is_read_when_the_program_is_there(
+    end: End, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, a_job: Callable[..., Job]
+) -> None:
+    end(GOOD)
+    runs = tuple(TaskRun(key, "x", f"x/{key[-1]}", "lm_eval", {}) for key in ("ja_x", "ja_y"))
+    job = a_job(id="packed0", tasks=runs, max_samples=3, model_names=("acme/tiny-1B",))
+    workspace = Workspace(tmp_path)
+    shutil.copytree(EVALUATIONS / GOOD, workspace.attempt(job.id, 1) / "results/x/x")
+    done, failed = Part(JobState.SUCCEEDED, suspect="?"), Part(JobState.FAILED, Reason.TIMEOUT)
+    parts = parts_to_json({"ja_x": done, "ja_y": failed})
+    events = [
+        journal.event(journal.PLANNED, 1.0, job.id, spec=job_to_json(job)),
+        journal.event(journal.SUBMITTING, 1.0, job.id, 1, name="packed0-01", place=""),
+        journal.event(
+            journal.ENDED, 2.0, job.id, 1, state="FAILED", reason="TIMEOUT", parts=parts,
+            unread=True,
+        ),
+    ]  # fmt: skip
+    journal.append(workspace.journal, events)
+
+    def looked(store: Store) -> tuple[AttemptRecord, dict[str, Part]]:
+        last = store.jobs[job.id].last
+        assert last is not None
+        return last, dict(last.parts)
+
+    monkeypatch.setattr(observe, "find_spec", lambda name: None)
+    assert looked(observe.refresh(workspace).store)[1] == {"ja_x": done, "ja_y": failed}
+    monkeypatch.setattr(observe, "find_spec", lambda name: object())
+    trusted = {"ja_x": Part(JobState.SUCCEEDED), "ja_y": failed}
+    assert looked(observe.refresh(workspace).store)[1] == trusted
+    last, parts_kept = looked(load(workspace.journal))
+    assert (last.state, last.suspect, last.unread, parts_kept) == (
+        JobState.FAILED, None, False, trusted
+    )  # fmt: skip
 
 
 def test_a_check_says_nothing_of_what_failed(a_job: Callable[..., Job]) -> None:

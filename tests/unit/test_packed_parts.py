@@ -44,6 +44,24 @@ def test_what_was_finished_before_the_end_counts(job: Job) -> None:
     assert parts["c"].state is JobState.PLANNED
 
 
+def test_what_was_begun_with_the_time_of_the_table_had_at_least_that(job: Job) -> None:
+    """What the job keeps for its end is missing; else it would get the same once more."""
+    parts = judged(job, TIMEOUT, {"a": task(0, "0"), "b": task(10, "0"), "c": task(75)})
+    assert parts["c"].seconds == 30.0
+
+
+@pytest.mark.parametrize(
+    "verdict", [TIMEOUT, Verdict(JobState.FAILED, Reason.EXIT_CODE, "exit code 3 of b")]
+)
+def test_what_was_not_begun_again_after_its_server_died_has_not_failed_as_others_did(
+    job: Job, verdict: Verdict
+) -> None:
+    tasks = {"a": task(0, interrupted=Marker("-", 2)), "b": task(10, "3"), "c": task(20, "0")}
+    part = judged(job, verdict, tasks)["a"]
+    assert (part.state, part.reason, part.seconds) == (JobState.FAILED, Reason.SERVER_FAILED, 0)
+    assert "server died" in part.detail
+
+
 def test_a_finished_task_without_a_result_has_failed(job: Job) -> None:
     verdict = Verdict(JobState.FAILED, Reason.NO_RESULT, "")
     parts = judged(job, verdict, {"a": task(0, "0")}, problems={"a": "it left no result"})
@@ -61,6 +79,13 @@ def test_each_has_its_own_exit_code_and_failure(job: Job) -> None:
     assert (parts["a"].reason, parts["a"].detail) == (Reason.EXIT_CODE, "exit code 1")
     assert (parts["b"].reason, parts["b"].detail) == (Reason.SERVER_FAILED, "server died")
     assert (parts["c"].reason, parts["c"].detail) == (Reason.EXIT_CODE, "command not found")
+
+
+def test_what_the_scheduler_killed_for_its_memory_says_so(job: Job) -> None:
+    verdict = Verdict(JobState.FAILED, Reason.OUT_OF_MEMORY, "exit code 3 of a, b")
+    parts = judged(job, verdict, {"a": task(0, "137"), "b": task(10, "3"), "c": task(20, "0")})
+    reasons = [part.reason for part in parts.values()]
+    assert reasons == [Reason.OUT_OF_MEMORY, Reason.EXIT_CODE, None]
 
 
 def test_where_no_task_was_begun_all_have_failed_as_the_job_did(job: Job) -> None:
