@@ -20,6 +20,9 @@ SETTLE_SECONDS = 60.0
 WALLTIME_SLACK = 15.0
 """A kill this many seconds before the walltime still is one at the walltime."""
 
+QUEUED_AGAIN_AFTER = 10.0
+"""Seconds after its end at which a job that is still said to wait was put there again."""
+
 SIGNAL_NAMES = {2: "INT", 6: "ABRT", 9: "KILL", 11: "SEGV", 15: "TERM"}
 
 
@@ -156,6 +159,10 @@ def _stopped(evidence: Evidence, answer: Answer, detail: str) -> Verdict:
         return Verdict(JobState.FAILED, reason, detail)
     if evidence.cancelling or _is_cancelled(answer):
         return Verdict(JobState.CANCELLED, detail=detail)
+    if _restarted_by_the_site(evidence):
+        return _RESTARTED
+    if _queued_again(evidence, answer):
+        return Verdict(JobState.FAILED, Reason.PREEMPTED, f"{detail}, and the site queued it again")
     if reason is Reason.EXIT_CODE and _reached_walltime(evidence, answer):
         reason = Reason.TIMEOUT
     if reason is Reason.EXIT_CODE and _may_be_explained(evidence, answer):
@@ -238,6 +245,15 @@ def _reached_walltime(evidence: Evidence, answer: Answer) -> bool:
     if started is None or ended is None:
         return False
     return ended - started.at >= evidence.walltime - WALLTIME_SLACK
+
+
+def _queued_again(evidence: Evidence, answer: Answer) -> bool:
+    """Whether the site stopped it and has it in the queue again (a requeue); a second start does
+    nothing. An answer may be older than the end: it counts only after a while.
+    """
+    exit_code = evidence.markers.exit_code
+    waits = isinstance(answer, Observation) and answer.state in (JobState.PENDING, JobState.HELD)
+    return waits and exit_code is not None and evidence.now - exit_code.at >= QUEUED_AGAIN_AFTER
 
 
 def _explained(answer: Answer, default: Reason) -> Reason:

@@ -152,6 +152,23 @@ def test_a_signal_that_nobody_explains_is_an_exit_code() -> None:
     assert found == Verdict(FAILED, Reason.EXIT_CODE, "stopped by signal TERM")
 
 
+@pytest.mark.parametrize("state", [PENDING, JobState.HELD])
+def test_a_stopped_job_that_waits_again_was_put_there_by_the_site(state: JobState) -> None:
+    markers = told("143", signal="TERM")
+    found = verdict(markers=markers, answer=said(state))
+    assert (found.state, found.reason) == (FAILED, Reason.PREEMPTED)
+    assert verdict(markers=markers, answer=said(state), cancelling=True).state is CANCELLED
+    just_now = told("143", at=NOW - 2, signal="TERM")  # the answer may be older than that
+    assert verdict(markers=just_now, answer=said(state)).state is UNKNOWN
+
+
+@pytest.mark.parametrize(("second", "reason"), [("17", Reason.PREEMPTED), ("9", Reason.EXIT_CODE)])
+def test_a_stopped_job_that_was_started_again_by_the_site(second: str, reason: Reason) -> None:
+    restarted = Marker(second, NOW - 60)
+    markers = told("143", signal="TERM", restarted=restarted)
+    assert verdict(markers=markers, answer=Silence.ABSENT).reason is reason
+
+
 def test_a_signal_after_cancelling_is_a_cancellation() -> None:
     assert verdict(markers=told("143", signal="TERM"), cancelling=True).state is CANCELLED
 
