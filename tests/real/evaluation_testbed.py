@@ -150,8 +150,8 @@ def evaluating(
                 "newer": {
                     "dialect": "auto",
                     "environment": {"TESTBED_LIGHTEVAL": bed.lighteval["0.13"]},
-                    "concurrent": 1,  # so that there is time to interrupt it
-                    "model_args": {"api_max_retry": 3},
+                    "concurrent": 2,  # so that there is time to interrupt it
+                    "model_args": {"api_max_retry": 2},
                 },
             }
         },
