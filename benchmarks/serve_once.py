@@ -52,7 +52,7 @@ exports:
 options: {{devices: auto, cpu_slots: "1"}}
 nodes: {{cpu: {{cores: 1, memory_gb: 4, runtime: hrt_q}}}}
 """
-PROVIDERS = f"{PROVIDER}: {{server: vllm, litellm: hosted_vllm, result_prefix: bench, loglikelihood: true}}\n"
+PROVIDERS = f"{PROVIDER}: {{server: vllm, result_prefix: bench, loglikelihood: true}}\n"
 SETTINGS = """bench: {{version: "1", weights: {model}, temperature: 0.0, max_new_tokens: 16,
   server_args: [--enforce-eager, --enable-tokenizer-info-endpoint]}}
 """

@@ -172,6 +172,11 @@ def test_an_engine_that_is_killed_costs_a_restart_and_no_score(
         ]
         deaths = [path.name for path in ended.directory.glob("server_died.*")]
         assert deaths == ["server_died.1"]
+        facts = {
+            task: server_facts(ended.directory, task, read_markers(ended.directory)).answered
+            for task in ("newer", "chat")
+        }
+        assert facts == {"newer": 16, "chat": 8}  # of the second server only
         # The first try had ended, with a score of what it had lost; it stays aside.
         assert ended.log("server.1").count(ANSWERED) < 16
         assert em(ended.directory / "work/newer.1/results") < SCORES["newer"]
