@@ -105,16 +105,20 @@ def make_workspace(directory: Path, tasks: int) -> dict[str, float]:
     return scores
 
 
-def hpcjobs(workspace: Path, *words: str) -> str:
-    """What a command prints."""
-    local = {"HPCJOBS_LOCAL_DIR": str(workspace.parent / "queue")}
+def run(workspace: Path, module: str, *words: str | Path) -> str:
+    """What a command of the package prints; its queue lies beside the workspace."""
     return subprocess.run(
-        [sys.executable, "-m", "hpcjobs", "-w", workspace, *words],
-        env={**os.environ, **local},
+        [sys.executable, "-m", module, *words],
+        env={**os.environ, "HPCJOBS_LOCAL_DIR": str(workspace.parent / "queue")},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     ).stdout
+
+
+def hpcjobs(workspace: Path, *words: str) -> str:
+    """What `hpcjobs` prints, which must succeed."""
+    return run(workspace, "hpcjobs", "-w", workspace, *words)
 
 
 def evaluate(tasks: int, *words: str) -> Measured:
@@ -123,9 +127,12 @@ def evaluate(tasks: int, *words: str) -> Measured:
         workspace = Path(name) / "workspace"
         scores = make_workspace(workspace, tasks)
         choices = ("--service", "local", "--node", "cpu", "--provider", PROVIDER)
-        hpcjobs(workspace, "submit", *choices, "--model", MODEL, "--settings", "bench",
-                "--tasks", "bench_*", "--yes", *words)  # fmt: skip
-        hpcjobs(workspace, "wait")
+        try:
+            hpcjobs(workspace, "submit", *choices, "--model", MODEL, "--settings", "bench",
+                    "--tasks", "bench_*", "--yes", *words)  # fmt: skip
+            hpcjobs(workspace, "wait")
+        finally:  # also after Ctrl-C nothing is left running
+            run(workspace, "hpcjobs.local", "shutdown", "--kill-jobs")
         hpcjobs(workspace, "aggregate")
         path = workspace / "results/bench" / MODEL / "bench/aggregated_results.json"
         found = json.loads(path.read_text())["results"]
