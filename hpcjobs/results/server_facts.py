@@ -55,6 +55,7 @@ def server_facts(attempt: Path, key: str, markers: Markers) -> ServerFacts:
     found = {
         name: (_read(path), _read(path.with_name(f"{name}.end.prom")))
         for name, path in _begun(attempt).items()
+        if _touch(markers.tasks.get(key), markers.tasks.get(name))
     }
     begin, end = found.pop(key, ({}, {}))
     if not begin or begin.keys() != end.keys() or any(end[one] < begin[one] for one in end):
@@ -100,6 +101,13 @@ def _alone(key: str, markers: Markers) -> bool:
         for name, other in markers.tasks.items()
         if name != key
     )
+
+
+def _touch(one: TaskMarkers | None, other: TaskMarkers | None) -> bool:
+    """Whether both may have run at once; else the counts may be those of two servers."""
+    if one is None or other is None:
+        return True
+    return _begins(other) <= _ends(one) and _begins(one) <= _ends(other)
 
 
 def _begins(task: TaskMarkers) -> float:

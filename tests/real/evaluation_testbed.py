@@ -24,6 +24,7 @@ chat,demo_capitals,chat,lm_eval,00:20:00
 choices,demo_choices,choices,lm_eval,00:20:00
 both,demo_both,both,lighteval,00:20:00
 capitals,demo_capitals,capitals,lighteval,00:20:00
+newer,demo_both,newer,lighteval,00:20:00
 api_killed,demo_many,api_killed,lighteval,00:20:00
 engine_killed,demo_many,engine_killed,lighteval,00:20:00
 cut_off,demo_capitals,cut_off,lm_eval,00:20:00
@@ -35,9 +36,16 @@ METRICS = """metrics:
   - {name: choices, aggregate: pick, task: demo_choices, metric: "acc,none"}
   - {name: both, aggregate: micro_average, task: swallow|demo_both|0, metric: em}
   - {name: capitals, aggregate: pick, task: [swallow|demo_capitals|0, demo_capitals|0], metric: em}
+  - {name: newer, aggregate: micro_average, task: demo_both|0, metric: em}
 subsets: {}
 """
-SCORES = {"chat": 6 / 8, "choices": 4 / 5, "both": 13 / 16, "capitals": 6 / 8}
+SCORES = {
+    "chat": 6 / 8,
+    "choices": 4 / 5,
+    "both": 13 / 16,
+    "capitals": 6 / 8,
+    "newer": 13 / 16,
+}
 """What the model is known to reach: see demo/README.md."""
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -79,6 +87,19 @@ def testbed() -> Testbed:
     )
 
 
+def any_lighteval(directory: Path, bed: Testbed) -> Path:
+    """An environment whose lighteval is that of $TESTBED_LIGHTEVAL, which a task may set."""
+    programs = directory / "lighteval" / "bin"
+    programs.mkdir(parents=True)
+    default = bed.lighteval["0.8"]
+    for name in ("lighteval", "python3"):
+        path = programs / name
+        text = f'#!/bin/sh\nexec "${{TESTBED_LIGHTEVAL:-{default}}}/bin/{name}" "$@"\n'
+        path.write_text(text)
+        path.chmod(0o755)
+    return programs.parent
+
+
 def missing(why: str) -> None:
     """Skip loudly; where CI runs, nothing may be missing."""
     if os.environ.get("CI") == "true":
@@ -97,11 +118,14 @@ def replaced(template: str, old: str, new: str) -> str:
 def evaluating(
     directory: Path,
     bed: Testbed,
-    lighteval: str = "0.8",
+    lighteval: str | None = None,
     dialect: str = "swallow",
     **options: object,
 ) -> Iterator[CommandLine]:
-    """A workspace with the tasks above, whose provider vllm serves without a GPU."""
+    """A workspace with the tasks above, whose provider vllm serves without a GPU.
+
+    Without a version, lighteval is 0.13 for the task `newer`, 0.8 for all others.
+    """
     door = replaced(
         "servers/llamacpp.sh.j2",
         "python3 serve_llamacpp.py",
@@ -122,7 +146,13 @@ def evaluating(
                     "dialect": dialect,
                     **options,
                     "custom_tasks": f"{bed.tasks}/demo_tasks.py",
-                }
+                },
+                "newer": {
+                    "dialect": "auto",
+                    "environment": {"TESTBED_LIGHTEVAL": bed.lighteval["0.13"]},
+                    "concurrent": 2,  # so that there is time to interrupt it
+                    "model_args": {"api_max_retry": 2},
+                },
             }
         },
     }
@@ -153,7 +183,9 @@ def evaluating(
             environments={
                 "vllm": bed.server,
                 "lm_eval": bed.server,
-                "lighteval": bed.lighteval[lighteval],
+                "lighteval": bed.lighteval[lighteval]
+                if lighteval
+                else str(any_lighteval(directory, bed)),
             },
             exports={**OFFLINE, "HPCJOBS_TESTBED_QUESTIONS": f"{bed.tasks}/questions"},
             times={"start_timeout": 300},
@@ -168,12 +200,14 @@ def submit(
     settings: str = "demo",
     provider: str = "vllm",
     again: bool = False,
+    pack: bool = False,
 ) -> None:
-    """Submit these tasks, one job each."""
+    """Submit these tasks: one job each, or (`pack`) one job."""
     line.run(
         *("submit", "--service", "local", "--node", "cpu", "--provider", provider),
         *("--model", MODEL, "--settings", settings, "--tasks", ",".join(tasks), "--yes"),
         *(["--again"] if again else []),
+        *(["--pack"] if pack else []),
     )
 
 
@@ -185,7 +219,8 @@ class Watched:
 
     @classmethod
     def of(cls, line: CommandLine) -> Watched:
-        return cls({key: Path(job["directory"]) for key, job in line.status("--all").items()})
+        jobs = line.json("status", "--all")["jobs"]
+        return cls({key: Path(job["directory"]) for job in jobs for key in job["tasks"]})
 
     def log(self, task: str, name: str = "job") -> str:
         path = self.directories[task] / f"{name}.log"

@@ -25,14 +25,14 @@ def line(bed: Testbed, tmp_path: Path) -> Iterator[CommandLine]:
 
 
 def evaluate(
-    line: CommandLine, *tasks: str, again: bool = False, **faults: object
+    line: CommandLine, *tasks: str, again: bool = False, pack: bool = False, **faults: object
 ) -> dict[str, tuple[str, str | None]]:
     """State and reason of the tasks, evaluated with a server whose door has these faults."""
     line.service(
         environments={"llamacpp": sys.prefix},
         exports={"HPCJOBS_TEST_FAULTS": json.dumps(faults), "HPCJOBS_TESTBED_IMPATIENT": "1"},
     )
-    submit(line, *tasks, settings="gguf", provider="llamacpp", again=again)
+    submit(line, *tasks, settings="gguf", provider="llamacpp", again=again, pack=pack)
     Watched.of(line).finish()
     line.run("wait", code=None)
     return {key: (job["state"], job["reason"]) for key, job in line.status("--all").items()}
@@ -47,8 +47,10 @@ def scores(line: CommandLine) -> dict[str, float]:
 
 
 def test_some_http_errors_are_asked_again_and_change_no_score(line: CommandLine) -> None:
-    evaluate(line, "chat", "both", error_every=3)
-    assert scores(line) == {"chat": SCORES["chat"], "both": SCORES["both"]}
+    """Of lm_eval, and of both versions of lighteval, in one job."""
+    tasks = ("chat", "both", "newer")
+    evaluate(line, *tasks, pack=True, error_every=3)
+    assert scores(line) == {task: SCORES[task] for task in tasks}
 
 
 def test_a_server_that_dies_during_the_evaluation_leaves_no_score(line: CommandLine) -> None:
@@ -68,14 +70,6 @@ def test_what_an_earlier_attempt_lost_is_asked_again(line: CommandLine) -> None:
     evaluate(line, "both", error_every=1)
     evaluate(line, "both", again=True)
     assert scores(line) == {"both": SCORES["both"]}
-
-
-def test_lighteval_0_13_is_told_by_its_version_and_reaches_the_same_score(
-    bed: Testbed, tmp_path: Path
-) -> None:
-    with evaluating(tmp_path, bed, lighteval="0.13", dialect="auto") as line:
-        evaluate(line, "capitals", error_every=3)
-        assert scores(line) == {"capitals": SCORES["capitals"]}
 
 
 # ---- lighteval ends with 0 and a score, whatever it lost: what the trust gate says ---------------

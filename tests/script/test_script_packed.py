@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from running_job import FAKES, RunningJob, wait_until
 
+from hpcjobs.markers import read_markers
+
 Start = Callable[..., RunningJob]
 
 THREE = ("demo_sums", "demo_capitals", "ja_gpqa")
@@ -59,6 +61,9 @@ def test_a_dead_server_is_replaced_and_what_it_was_asked_is_asked_again(start: S
     assert (job.directory / "server.1.log").is_file()
     assert "did not answer" not in (job.directory / "demo_sums.log").read_text()
     assert (job.directory / "work/demo_sums.1/demo_sums.log").is_file()
+    tasks = read_markers(job.directory).tasks  # it began when it was begun again
+    assert tasks["demo_sums"].started and tasks["demo_capitals"].exit_code
+    assert tasks["demo_sums"].started.at >= tasks["demo_capitals"].exit_code.at
     job.wait_until_gone()
 
 

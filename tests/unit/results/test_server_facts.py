@@ -126,6 +126,16 @@ def test_counts_tell_what_the_clock_does_not(tmp_path: Path) -> None:
     assert server_facts(tmp_path, "t", ran(times)).cut_off == 5
 
 
+def test_the_counts_of_a_server_that_died_are_not_those_of_the_next_one(tmp_path: Path) -> None:
+    kept(tmp_path, "t", told(), told(length=5))
+    kept(tmp_path, "u", told(), told(length=8))
+    apart = {"t": (10, 20), "u": (21, 30)}
+    assert server_facts(tmp_path, "t", ran(apart)).cut_off == 5
+    assert server_facts(tmp_path, "u", ran(apart)).cut_off == 8
+    within_a_second = {"t": (10, 20), "u": (20, 30)}
+    assert server_facts(tmp_path, "t", ran(within_a_second)) == ServerFacts()
+
+
 @given(st.integers(0, 9), st.integers(1, 9), st.integers(0, 9), st.integers(0, 9))
 def test_requests_of_two_at_once_are_never_one_tasks(
     tmp_path_factory: pytest.TempPathFactory, before: int, both: int, first: int, second: int
