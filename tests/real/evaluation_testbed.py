@@ -28,6 +28,7 @@ newer,demo_both,newer,lighteval,00:20:00
 api_killed,demo_many,api_killed,lighteval,00:20:00
 engine_killed,demo_many,engine_killed,lighteval,00:20:00
 cut_off,demo_capitals,cut_off,lm_eval,00:20:00
+hasty,demo_capitals,hasty,lm_eval,00:20:00
 no_weights,demo_capitals,no_weights,lm_eval,00:20:00
 too_long,demo_capitals,too_long,lm_eval,00:20:00
 """
@@ -138,6 +139,7 @@ def evaluating(
             "tasks": {
                 "choices": {"output": "loglikelihood"},
                 "cut_off": {"gen_kwargs": {"min_tokens": 128}},
+                "hasty": {"model_args": {"timeout": 1, "max_retries": 1}},
             }
         },
         "lighteval": {

@@ -65,6 +65,11 @@ def test_lm_eval_without_answers_fails(line: CommandLine, fault: str) -> None:
     assert evaluate(line, "chat", **{fault: 1}) == {"chat": ("FAILED", "EXIT_CODE")}
 
 
+def test_lm_eval_whose_every_request_is_too_slow_fails(line: CommandLine) -> None:
+    assert evaluate(line, "hasty", delay=3) == {"hasty": ("FAILED", "EXIT_CODE")}
+    assert scores(line) == {}
+
+
 def test_what_an_earlier_attempt_lost_is_asked_again(line: CommandLine) -> None:
     """lighteval keeps lost answers in a cache, as empty ones; each attempt has its own."""
     evaluate(line, "both", error_every=1)
