@@ -266,4 +266,5 @@ def _show(context: Context, step: _Step) -> None:
         click.echo(_stop(one))
     if step.waiting:
         click.echo(f"{step.waiting} wait for room")
-    click.echo(shown.counts(step.items))
+    taken = step.chosen if step.code == ExitCode.OK else ()
+    click.echo(shown.counts(step.items, taken))

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hpcjobs.campaign.batches import batched
 from hpcjobs.campaign.planned import Item, Planned, plan_campaign
 from hpcjobs.campaign.rooms import Room, fitting
+from hpcjobs.cli.campaign import counts
 from hpcjobs.config.campaigns import read_campaign
 from hpcjobs.feeding import Load
 from hpcjobs.model import Attempt, JobState, Reason
@@ -199,3 +201,10 @@ def test_only_as_many_as_fit_are_taken_oldest_first(workspace: Workspace) -> Non
     items = planned(workspace).to_submit
     assert fitting(items, {"mine": Room(Load(), 2)}) == items[:2]
     assert fitting(items, {"mine": Room(Load(), 0)}) == []
+
+
+def test_what_was_submitted_since_is_counted_as_under_way(workspace: Workspace) -> None:
+    found = planned(workspace)
+    first = batched(found.to_submit[:2], Store())
+    assert counts(found.items) == "6 to submit"
+    assert counts(found.items, first) == "4 to submit, 2 under way"
