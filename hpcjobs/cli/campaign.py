@@ -232,7 +232,7 @@ def show_decisions(items: Sequence[Item], batches: Sequence[Batch]) -> None:
 
 
 def counts(items: Sequence[Item], submitted: Sequence[Batch] = ()) -> str:
-    """How many are to be submitted, under way, done and stopped; `submitted`: since the decision."""
+    """How many are to submit, under way, done and stopped; `submitted`: since the decision."""
     taken = {item.job.id for one in submitted for item in one.items}
     found = Counter("under way" if one.job.id in taken else stands(one) for one in items)
     order = ("to submit", "to repeat", "under way", "done", "stopped")
