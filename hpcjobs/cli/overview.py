@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from hpcjobs.cli.context import Context
 from hpcjobs.cli.progress import busy
@@ -22,6 +23,9 @@ from hpcjobs.model import JobState
 from hpcjobs.parts import parts_in_words
 from hpcjobs.store import AttemptRecord, JobRecord
 from hpcjobs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hpcjobs.shares import Works
 
 
 def news(workspace: Workspace, records: Sequence[JobRecord]) -> list[JobRecord]:
@@ -59,6 +63,7 @@ def overview(context: Context, records: Sequence[JobRecord], counted: Sequence[J
     """A line for each of `records`, by model; the counts are of all those `counted`."""
     if not counted:
         return f"no jobs in {context.workspace.root}"
+    since = _taken_up(counted)
     blocks = []
     groups: dict[tuple[str, str, str], list[JobRecord]] = {}
     for record in records:
@@ -66,7 +71,7 @@ def overview(context: Context, records: Sequence[JobRecord], counted: Sequence[J
         groups.setdefault((job.model, job.provider, job.settings_name), []).append(record)
     for (model, provider, settings), members in groups.items():
         title = " ".join(filter(None, (model, f"({provider})", settings)))
-        rows = [_row(context, record) for record in members]
+        rows = [_row(context, record, since.get(record.job.id, "")) for record in members]
         blocks.append(table([(title,)]) + "\n" + _indented(table(rows)))
     if len(records) < len(counted):
         hidden = len(counted) - len(records)
@@ -78,7 +83,36 @@ def overview(context: Context, records: Sequence[JobRecord], counted: Sequence[J
     return "\n".join([*blocks, total])
 
 
-def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
+def _taken_up(records: Sequence[JobRecord]) -> dict[str, str]:
+    """By job: which others do what its packed tasks have left, if that is all done or under way."""
+    if not any(record.last and record.last.parts for record in records):
+        return {}
+    from hpcjobs.shares import Works
+    from hpcjobs.store import Store
+
+    works = Works(Store({record.job.id: record for record in records}))
+    return {record.job.id: _rest(works, record) for record in records}
+
+
+def _rest(works: Works, record: JobRecord) -> str:
+    jobs: dict[str, None] = {}
+    last, active = record.last, False
+    for key, part in last.parts.items() if last else ():
+        if part.state is JobState.SUCCEEDED:
+            continue
+        run = next(run for run in record.job.tasks if run.key == key)
+        whole = works.record_of(record.job, run)
+        newest = whole.last if whole else None
+        if not last or not whole or not newest or newest.submitting_at <= last.submitting_at:
+            return ""
+        if newest.state.final and newest.state is not JobState.SUCCEEDED:
+            return ""
+        active = active or not newest.state.final
+        jobs[whole.job_of(newest).id] = None
+    return f"the rest {'under way' if active else 'done'} as {', '.join(jobs)}" if jobs else ""
+
+
+def _row(context: Context, record: JobRecord, since: str) -> tuple[str, ...]:
     job, attempt = record.job, record.last
     state = word_of(attempt)
     where = f"{job.service}/{job.node}" + (f" {job.priority}" if job.priority else "")
@@ -92,7 +126,8 @@ def _row(context: Context, record: JobRecord) -> tuple[str, ...]:
         where + (" trial" if job.trial else ""),
         attempt.native_id or "-" if attempt else "-",
         f"{_elapsed(attempt, markers)} of {format_duration(_allowed(record))}",
-        busy(context.workspace, record, markers) or detail(record),
+        busy(context.workspace, record, markers)
+        or "; ".join(filter(None, (detail(record), since))),
     )
 
 

@@ -122,6 +122,8 @@ def test_a_failed_task_is_the_only_one_that_is_done_again(packs: Packs) -> None:
     assert [one["tasks"] for one in second["submitted"]] == [["ja_b"]]
     assert sorted(one["tasks"][0] for one in second["kept"]) == ["ja_a", "ja_c", "ja_d"]
     packs.end()
+    rest = second["submitted"][0]["job"]
+    assert f"3 of 4 tasks done; the rest done as {rest}" in packs.line.run("status", "--all").stdout
     assert packs.done() == list(KEYS)
     assert packs.line.run("diagnose").stdout == "no job has failed\n"
     assert "ja_b" in packs.line.run("diagnose", job["job"]).stdout  # if it is asked for
@@ -133,12 +135,13 @@ def test_a_failed_task_is_the_only_one_that_is_done_again(packs: Packs) -> None:
 def test_packed_and_alone_never_at_the_same_time(packs: Packs, tmp_path: Path) -> None:
     told = tmp_path / "told"
     packs.tell({"wait_for": str(told)})
-    (alone,) = packs.submit("--tasks", "ja_b")["submitted"][:1]
-    assert [one["tasks"] for one in packs.submit("--pack")["submitted"]] == []
+    done = packs.line.json("submit", *TARGET[:-1], "ja_b", "--yes")
+    assert [one["tasks"] for one in done["submitted"]] == [["ja_b"]]
+    (rest,) = packs.submit("--pack")["submitted"]
+    assert rest["tasks"] == ["ja_a", "ja_c", "ja_d"]
     told.touch()
     packs.end()
     assert packs.runs() == dict.fromkeys(KEYS, 1)
-    assert alone["tasks"] == ["ja_a"]
 
 
 def test_what_is_packed_is_not_submitted_alone(packs: Packs, tmp_path: Path) -> None:
