@@ -228,6 +228,16 @@ def test_want_of_loglikelihoods_ends_only_what_needs_them(start: Start) -> None:
     assert job.markers()["task.loglikelihood.failure"] == "no_loglikelihood"
 
 
+def test_what_a_dying_server_did_not_give_is_asked_of_the_next(start: Start) -> None:
+    """Its engine had died when the task was rehearsed: that says nothing of log-likelihoods."""
+    dying = {"no_logprobs": True, "sick_times": 1}
+    job = start("loglikelihood", "demo_sums", vllm=dying)
+    assert job.wait(60) == 94, job.log()
+    assert "task.loglikelihood.interrupted" in job.markers()
+    assert len(job.records_of("vllm")) == 2
+    assert ends(job) == {"loglikelihood": "94", "demo_sums": "0"}  # the second does not give any
+
+
 @pytest.mark.parametrize("to_group", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR2])
 def test_nothing_is_left_of_several_at_once(
