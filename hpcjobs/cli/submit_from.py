@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from hpcjobs.assemble import Assembly
     from hpcjobs.config.submissions import Submission
     from hpcjobs.model import Job
-    from hpcjobs.store import JobRecord, Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -221,13 +220,15 @@ def _with_walltimes(assembly: Assembly, rows: list[Submission]) -> list[Job]:
 
 def _leave_what_is_queued(assembly: Assembly) -> list[Job]:
     """Take out, and give, what another job, on another node or service, is evaluating."""
+    from hpcjobs.campaign.past import Known
+    from hpcjobs.shares import Works
     from hpcjobs.store import load
 
-    store = load(assembly.workspace.journal)
+    known = Known(Works(load(assembly.workspace.journal)))
     kept, taken_out = [], []
     for job in assembly.jobs:
-        other = _under_way(store, job)
-        if other is None:
+        other = known.elsewhere(job)
+        if other is None or not other.active:
             kept.append(job)
             continue
         keys = keys_of(job.tasks)
@@ -238,20 +239,6 @@ def _leave_what_is_queued(assembly: Assembly) -> list[Job]:
         taken_out.append(job)
     assembly.jobs[:] = kept
     return taken_out
-
-
-def _under_way(store: Store, job: Job) -> JobRecord | None:
-    from hpcjobs.shares import shares
-
-    def about(one: Job) -> tuple[object, ...]:
-        keys = tuple(task.key for task in one.tasks)
-        return (one.model, one.result_prefix, one.settings_name, one.max_samples, keys)
-
-    for record in (share for one in store.jobs.values() for share in shares(one)):
-        same = record.active and record.job.id != job.id and about(record.job) == about(job)
-        if same and record.job.settings_digest == job.settings_digest:
-            return record
-    return None
 
 
 def _show_all(assemblies: list[Assembly], again: bool, as_json: bool) -> None:

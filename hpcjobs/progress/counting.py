@@ -7,6 +7,7 @@ counts only if it is known to count what was asked of the model. What is not kno
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -58,7 +59,7 @@ def counted(texts: Sequence[str], framework: str, output: str = GENERATE) -> Cou
     return state.found()
 
 
-class _Reader:
+class _Reader(ABC):
     """What is known after so much of a log."""
 
     def __init__(self, output: str) -> None:
@@ -86,13 +87,13 @@ class _Reader:
         """Some of the log was left out here."""
         self.now = None
 
+    @abstractmethod
     def told(self, text: str) -> None:
         """Take what a line says."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drawn(self, bar: Bar) -> None:
         """Take what a bar says."""
-        raise NotImplementedError
 
 
 class _LmEval(_Reader):
