@@ -28,6 +28,7 @@ from hpcjobs.config.settings import DIRECTORY, read_model_settings, read_task_se
 from hpcjobs.config.tables import read_tasks
 from hpcjobs.errors import InputError
 from hpcjobs.model import Attempt
+from hpcjobs.packing import pack
 from hpcjobs.plan import Request, plan
 from hpcjobs.queueing import Queueing
 from hpcjobs.render import Renderer, Script, check_script
@@ -69,6 +70,8 @@ class Case:
     model: str = SWALLOW
     settings: str = "default"
     tasks: tuple[str, ...] = ("ja_gpqa",)
+    """Several are packed."""
+    at_once: int = 1
     root: str = ROOT
     values: dict[str, str] = field(default_factory=lambda: dict(VALUES))
     queueing: Queueing = field(default_factory=Queueing)
@@ -96,13 +99,15 @@ class Case:
         )
         settings = read_model_settings(defaults, self.model, self.settings)
         plain = "".join(filter(str.isprintable, self.model))
-        (job,) = plan(request, plain, settings, {})
-        job = dataclasses.replace(job, model=self.model)  # it is quoted, though plan refuses it
+        jobs = [  # the name is quoted, though plan refuses it
+            dataclasses.replace(job, model=self.model) for job in plan(request, plain, settings, {})
+        ]
         personal = PersonalValues(own.env_file, self.values)
         devices = tuple("01234567") if service.scheduler == "local" else ()
         renderer = Renderer(own, personal, service, request.provider, devices)
+        (packed,) = pack(jobs, service.walltime_max, self.at_once, renderer.server_values, {})
         with patch("sys.executable", "/opt/hpcjobs/environment/bin/python"):
-            return renderer.render(Attempt(job, 1))
+            return renderer.render(Attempt(packed.job, 1))
 
 
 def _cases() -> Iterator[tuple[str, Case]]:
@@ -119,6 +124,14 @@ def _cases() -> Iterator[tuple[str, Case]]:
         "local__cpu__llamacpp",
         Case("local", "cpu", "llamacpp", "hpcjobs/tiny-demo", "demo", ("demo_sums",)),
     )
+    several = ("ja_gpqa", "ja_mmlu", "demo_sums")
+    yield "tsubame__node_q__packed", Case("tsubame", "node_q", tasks=several, at_once=2)
+    yield "slurm__gpu_1__packed_in_process", Case("slurm", "gpu_1", "vllm_engine", tasks=several)
+    yield (
+        "local__cpu__packed_elsewhere",
+        Case("local", "cpu", "openai", "openai/o3-mini-2025-01-31", "reasoning_effort_high",
+             several[:2]),
+    )  # fmt: skip
     options = {"q": "prior", "notify": "", "s_rt": ""}
     yield (
         "tsubame__node_q__reserved",
