@@ -262,7 +262,7 @@ evaluate_2() { # ja_mmlu
 
 # Packed: they share a server; one that fails ends no other.
 
-readonly at_once=1
+readonly at_once=1 # so many are evaluated at the same time
 readonly names=('' ja_gpqa ja_mmlu)
 readonly places=('' ja/gpqa ja/mmlu)
 readonly needs=('' 1800 3600) # seconds, by the runtime table

@@ -310,7 +310,7 @@ evaluate_3() { # ja_mmlu
 
 # Packed: they share a server; one that fails ends no other.
 
-readonly at_once=1
+readonly at_once=1 # so many are evaluated at the same time
 readonly names=('' demo_sums ja_gpqa ja_mmlu)
 readonly places=('' demo/sums ja/gpqa ja/mmlu)
 readonly needs=('' 600 1800 3600) # seconds, by the runtime table
